@@ -1,0 +1,1 @@
+"""Listings of what can be hired and paid, and how buyers find it."""

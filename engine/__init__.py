@@ -1,0 +1,1 @@
+"""One engine for LLM work: quote, complete, stream."""

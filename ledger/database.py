@@ -1,0 +1,236 @@
+"""One engine for rows: SQLite (WAL) or PostgreSQL by URL, sessions that read or write, and the migrations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sqlalchemy import MetaData, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ledger.errors import DatabaseUnavailable, InvalidInput
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_UPGRADE_LOCK = 0x61676E6F  # any fixed number: every process takes the same advisory lock to upgrade
+_BUSY_TIMEOUT_S = 20.0
+
+
+class Row(SQLModel):
+    """The base of every table. Constraints are named, so that a table rebuilt on SQLite keeps them."""
+
+    metadata: ClassVar[MetaData] = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class WriteGate:
+    """A fair queue in front of SQLite's one writer, across threads and processes.
+
+    SQLite's own busy handler sleeps and polls, so that a busy writer re-takes the lock and the others starve for
+    seconds; flock() wakes its waiters, and the kernel drops it when a process dies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    async def acquire(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waiting = asyncio.get_running_loop().run_in_executor(None, fcntl.flock, self._fd, fcntl.LOCK_EX)
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            waiting.add_done_callback(lambda _: self.release())
+            raise
+
+    def release(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Database:
+    """The node's database. `url` is `sqlite:///path` or `postgresql://user:password@host/name`.
+
+    Raises InvalidInput for any other scheme; DatabaseUnavailable where the database does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _async_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
+        self._gate: WriteGate | None = None
+        self._writer = asyncio.Lock()
+        if self.is_sqlite:
+            self._gate = WriteGate(self.gate_path)
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        assert self.is_sqlite and self.url.database
+        return Path(self.url.database)
+
+    @property
+    def gate_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".gate")
+
+    @property
+    def dsn(self) -> str:
+        """The URL as asyncpg itself takes it."""
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that sees one snapshot and changes nothing."""
+        async with self._translated():
+            async with AsyncSession(self.engine.execution_options(reads=True), expire_on_commit=False) as session:
+                yield session
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits at the end of the block, or undoes all of it on an exception.
+
+        On SQLite it holds the only write lock from its first line: await nothing slow inside.
+        """
+        async with self._translated(), self._turn():
+            async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    async def upgrade(self, locations: Sequence[Path] = ()) -> None:
+        """Bring the tables to this version: the ledger's own migrations and those of the packages in `locations`."""
+        async with self._translated(), self._turn(), self.engine.begin() as connection:
+            if not self.is_sqlite:
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+            await connection.run_sync(_upgrade, [MIGRATIONS / "versions", *locations])
+
+    async def ping(self) -> None:
+        """Raises DatabaseUnavailable where a trivial read does not come back."""
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._gate is None:
+            yield
+            return
+        async with self._writer:
+            await self._gate.acquire()
+            try:
+                yield
+            finally:
+                self._gate.release()
+
+    @contextlib.asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseUnavailable("the database did not answer; try again") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DatabaseUnavailable("the connection to the database was lost; try again") from error
+            raise
+        except OSError as error:
+            if self.is_sqlite:
+                raise
+            raise DatabaseUnavailable("the database cannot be reached; try again") from error
+
+
+def _async_url(url: str) -> URL:
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise InvalidInput("database_url", "must name a file: sqlite:///PATH")
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+asyncpg")
+    raise InvalidInput("database_url", "must begin with sqlite:/// or postgresql://")
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _settle(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A transaction that reads first and writes later fails with SQLITE_BUSY_SNAPSHOT, whatever the timeout.
+        reads = connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=8,
+        max_overflow=8,
+        connect_args={
+            "server_settings": {
+                "lock_timeout": "10s",
+                "statement_timeout": "30s",
+                "idle_in_transaction_session_timeout": "10s",
+            }
+        },
+    )
+
+
+def _upgrade(connection: Any, locations: Sequence[Path]) -> None:
+    from alembic import command
+
+    config = alembic_config(locations)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "heads")
+
+
+def alembic_config(locations: Sequence[Path]) -> Any:
+    """Alembic's configuration over the migrations of several packages."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", os.pathsep.join(str(location) for location in locations))
+    return config
+
+
+__all__ = ["AsyncConnection", "AsyncSession", "Database", "Row", "WriteGate", "alembic_config"]

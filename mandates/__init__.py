@@ -1,0 +1,1 @@
+"""Signed spending authority: who may spend how much, on what, with whom, until when."""

