@@ -1,0 +1,75 @@
+"""Why a payment was not taken, and what is left to do.
+
+    PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; carries the extension's code
+    QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
+    SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
+    PaymentUnknown        404  PAYMENT_NOT_FOUND
+    PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ledger.errors import AgentNodeError, Conflict, NotFound, Unavailable
+
+X402Code = Literal[
+    "INSUFFICIENT_FUNDS",
+    "INVALID_SIGNATURE",
+    "EXPIRED_PAYMENT",
+    "DUPLICATE_NONCE",
+    "NETWORK_MISMATCH",
+    "INVALID_AMOUNT",
+    "SETTLEMENT_FAILED",
+]
+
+
+class PaymentRefused(AgentNodeError):
+    """This payload does not pay for this task; a right one still does.
+
+    `x402_code` is one of the a2a-x402 extension's error codes, `reason` a sentence for a person.
+    """
+
+    code = "PAYMENT_REFUSED"
+    status = 402
+
+    def __init__(self, x402_code: X402Code, reason: str) -> None:
+        self.x402_code = x402_code
+        self.reason = reason
+        super().__init__(f"{x402_code}: {reason}")
+
+
+class QuoteExpired(AgentNodeError):
+    """The price was not paid while the quote lived; nothing was taken."""
+
+    code = "QUOTE_EXPIRED"
+    status = 402
+
+    def __init__(self) -> None:
+        super().__init__("the quote has expired; send the message again for a new one")
+
+
+class SettlementPending(Conflict):
+    """The payment has left and its outcome is not known yet: never pay again, ask again with the same payload."""
+
+    code = "SETTLEMENT_PENDING"
+    retry_after_ms = 2_000
+
+    def __init__(self, payment_id: str) -> None:
+        self.payment_id = payment_id
+        super().__init__(f"the settlement of {payment_id} is not final; ask again with the same payload")
+
+
+class PaymentUnknown(NotFound):
+    """No such payment."""
+
+    code = "PAYMENT_NOT_FOUND"
+
+
+class PaymentsAbsent(Unavailable):
+    """This node has no chain, so it cannot be paid."""
+
+    code = "CHAIN_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("this node has no chain to be paid on; start it with --chain, or ask for a free skill")

@@ -1,0 +1,131 @@
+"""Reads a payer's payload in either version of x402 and says whether it offers what is asked. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.networks import v1_name
+from agentnode.payments.requirement import PaymentRequirement
+
+MIN_WINDOW_LEFT_S = 6
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_NONCE = re.compile(r"0x[0-9a-fA-F]{64}")
+_SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){65,4096}")
+_UINT = re.compile(r"[0-9]{1,78}")
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """An EIP-3009 TransferWithAuthorization as the payer signed it. Addresses and nonce in lower case."""
+
+    network: str
+    asset: str
+    payer: str
+    payee: str
+    amount_atomic: int
+    valid_after_s: int
+    valid_before_s: int
+    nonce: str
+    signature: str
+
+    def payload(self) -> dict[str, Any]:
+        """The `payload` member of both versions' PaymentPayload."""
+        return {
+            "signature": self.signature,
+            "authorization": {
+                "from": self.payer,
+                "to": self.payee,
+                "value": str(self.amount_atomic),
+                "validAfter": str(self.valid_after_s),
+                "validBefore": str(self.valid_before_s),
+                "nonce": self.nonce,
+            },
+        }
+
+
+def read_authorization(payload: Any, asked: PaymentRequirement) -> Authorization:
+    """The authorisation inside a PaymentPayload of version 1 or 2 that claims to meet `asked`.
+
+    Raises PaymentRefused naming the member that is missing, malformed, or names other terms.
+    """
+    outer = _object(payload, "payload")
+    version = outer.get("x402Version", 1)
+    if version == 2:
+        accepted = _object(outer.get("accepted"), "accepted")
+        scheme, network, asset = (accepted.get(member) for member in ("scheme", "network", "asset"))
+        if network != asked.asset.network:
+            raise PaymentRefused("NETWORK_MISMATCH", f"accepted.network is {network!r}, asked was {asked.asset.network}")
+        if str(asset).lower() != asked.asset.address.lower():
+            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.asset is not {asked.asset.address}, which was asked")
+        if str(accepted.get("payTo")).lower() != asked.pay_to.lower():
+            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.payTo is not {asked.pay_to}, which was asked")
+        if str(accepted.get("amount")) != str(asked.amount_atomic):
+            raise PaymentRefused("INVALID_AMOUNT", f"accepted.amount is not {asked.amount_atomic}, which was asked")
+    elif version == 1:
+        scheme, network = outer.get("scheme"), outer.get("network")
+        if network not in (v1_name(asked.asset.network), asked.asset.network):
+            raise PaymentRefused("NETWORK_MISMATCH", f"network is {network!r}, asked was {v1_name(asked.asset.network)}")
+    else:
+        raise PaymentRefused("SETTLEMENT_FAILED", "x402Version must be 1 or 2")
+    if scheme != "exact":
+        raise PaymentRefused("SETTLEMENT_FAILED", "scheme must be exact")
+    return _authorization(_object(outer.get("payload"), "payload.payload"), asked)
+
+
+def check_terms(offered: Authorization, asked: PaymentRequirement, now_s: int) -> None:
+    """Raises PaymentRefused unless the authorisation itself pays what is asked, to whom, within an open window.
+
+    A window longer than asked is accepted (the reference client signs an hour); one that is not open yet, or
+    ends before a transaction can be mined, is not.
+    """
+    if offered.payee != asked.pay_to.lower():
+        raise PaymentRefused("INVALID_SIGNATURE", f"authorization.to is not {asked.pay_to}, which was asked")
+    if offered.amount_atomic != asked.amount_atomic:
+        raise PaymentRefused("INVALID_AMOUNT", f"authorization.value is not {asked.amount_atomic}, which was asked")
+    if offered.valid_after_s > now_s:
+        raise PaymentRefused("EXPIRED_PAYMENT", "authorization.validAfter lies in the future: the window is not open")
+    if offered.valid_before_s < now_s + MIN_WINDOW_LEFT_S:
+        raise PaymentRefused("EXPIRED_PAYMENT", "authorization.validBefore is past, or too near to be mined in time")
+
+
+def _authorization(inner: dict[str, Any], asked: PaymentRequirement) -> Authorization:
+    signed = _object(inner.get("authorization"), "authorization")
+    return Authorization(
+        network=asked.asset.network,
+        asset=asked.asset.address.lower(),
+        payer=_text(signed, "from", _ADDRESS).lower(),
+        payee=_text(signed, "to", _ADDRESS).lower(),
+        amount_atomic=_uint(signed, "value"),
+        valid_after_s=_uint(signed, "validAfter"),
+        valid_before_s=_uint(signed, "validBefore"),
+        nonce=_text(signed, "nonce", _NONCE).lower(),
+        signature=_text(inner, "signature", _SIGNATURE).lower(),
+    )
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PaymentRefused("SETTLEMENT_FAILED", f"{name} must be an object")
+    return value
+
+
+def _text(holder: dict[str, Any], member: str, form: re.Pattern[str]) -> str:
+    value = holder.get(member)
+    if not isinstance(value, str) or not form.fullmatch(value):
+        refusal = "INVALID_SIGNATURE" if member == "signature" else "SETTLEMENT_FAILED"
+        raise PaymentRefused(refusal, f"{member} is missing or malformed")  # type: ignore[arg-type]
+    return value
+
+
+def _uint(holder: dict[str, Any], member: str) -> int:
+    value = holder.get(member)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # A2A metadata is a protobuf Struct, where every number is a float
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not text.isascii() or not _UINT.fullmatch(text) or int(text) >= 2**256:
+        refusal = "INVALID_AMOUNT" if member == "value" else "SETTLEMENT_FAILED"
+        raise PaymentRefused(refusal, f"{member} must be an unsigned decimal integer")  # type: ignore[arg-type]
+    return int(text)

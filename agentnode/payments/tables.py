@@ -1,0 +1,120 @@
+"""Rows of the toll gate: what was asked, what is being settled, what was received."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, Text, text
+from sqlmodel import Field
+
+from ledger.database import Row
+
+OPEN_POINTS = ("planned", "signed", "broadcast")
+POINTS = (*OPEN_POINTS, "settled", "failed")
+_OPEN_SQL = "point IN ('planned', 'signed', 'broadcast')"
+
+
+def _amount(name: str) -> Any:
+    """Atomic units can pass 2**63 for tokens of 18 decimals, so they are kept as decimal text."""
+    return Field(sa_column=Column(name, Text, nullable=False))
+
+
+class PaymentIntent(Row, table=True):
+    """The price that one task was given."""
+
+    __tablename__ = "payment_intent"
+    __table_args__ = (
+        CheckConstraint("status IN ('required', 'paid', 'rejected', 'expired')", name="status_known"),
+        CheckConstraint("price_usd_nanos > 0", name="price_positive"),
+    )
+
+    id: str = Field(primary_key=True)
+    task_id: str = Field(unique=True)
+    quote_id: str
+    status: str = "required"
+    price_usd_nanos: int = Field(sa_type=BigInteger)
+    amount_atomic: str = _amount("amount_atomic")
+    asset: dict[str, Any] = Field(sa_column=Column("asset", JSON, nullable=False))
+    pay_to: str
+    resource: str
+    description: str
+    input_hash: str
+    expires_at_us: int = Field(sa_type=BigInteger)
+    created_at_us: int = Field(sa_type=BigInteger)
+
+
+class Settlement(Row, table=True):
+    """One entry of the settlement journal: an authorisation that is being, or was, turned into a transfer.
+
+    `payment_id` is the intent it pays, or empty where the facilitator settles for another seller.
+    """
+
+    __tablename__ = "settlement"
+    __table_args__ = (
+        CheckConstraint("point IN ('planned', 'signed', 'broadcast', 'settled', 'failed')", name="point_known"),
+        Index("uq_settlement_authorization", "network", "asset", "payer", "nonce", unique=True),
+        Index(
+            "uq_settlement_payment_open",
+            "payment_id",
+            unique=True,
+            sqlite_where=text("payment_id <> '' AND point <> 'failed'"),
+            postgresql_where=text("payment_id <> '' AND point <> 'failed'"),
+        ),
+        Index("ix_settlement_open", "seq", sqlite_where=text(_OPEN_SQL), postgresql_where=text(_OPEN_SQL)),
+    )
+
+    id: str = Field(primary_key=True)
+    seq: int = Field(sa_type=BigInteger)
+    """Order of arrival, in microseconds: the order in which the queue takes them."""
+    payment_id: str = ""
+    point: str = "planned"
+    network: str
+    asset: str
+    payer: str
+    payee: str
+    nonce: str
+    amount_atomic: str = _amount("amount_atomic")
+    valid_before_s: int = Field(sa_type=BigInteger)
+    call_data: str
+    sender: str = ""
+    account_nonce: int | None = Field(default=None, sa_type=BigInteger)
+    tries: int = 0
+    tx_hash: str = ""
+    block_number: int | None = Field(default=None, sa_type=BigInteger)
+    block_hash: str = ""
+    failure: str = ""
+    created_at_us: int = Field(sa_type=BigInteger)
+    updated_at_us: int = Field(sa_type=BigInteger)
+
+
+class SettlementAttempt(Row, table=True):
+    """A signed transaction of a settlement. Attempts share the account nonce, so at most one of them confirms."""
+
+    __tablename__ = "settlement_attempt"
+
+    tx_hash: str = Field(primary_key=True)
+    settlement_id: str = Field(index=True)
+    account_nonce: int = Field(sa_type=BigInteger)
+    raw_tx: str
+    max_fee_per_gas: str
+    signed_at_us: int = Field(sa_type=BigInteger)
+
+
+class PaymentReceipt(Row, table=True):
+    """What the seller acknowledges: one a payment."""
+
+    __tablename__ = "payment_receipt"
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(unique=True)
+    task_id: str = Field(index=True)
+    settlement_id: str
+    payer: str = Field(index=True)
+    payee: str
+    amount_atomic: str = _amount("amount_atomic")
+    asset: str
+    network: str
+    tx_hash: str
+    block_number: int = Field(sa_type=BigInteger)
+    settled_at_us: int = Field(sa_type=BigInteger)
+    jws: str
