@@ -57,17 +57,17 @@ def read_authorization(payload: Any, asked: PaymentRequirement) -> Authorization
         accepted = _object(outer.get("accepted"), "accepted")
         scheme, network, asset = (accepted.get(member) for member in ("scheme", "network", "asset"))
         if network != asked.asset.network:
-            raise PaymentRefused("NETWORK_MISMATCH", f"accepted.network is {network!r}, asked was {asked.asset.network}")
+            raise PaymentRefused("NETWORK_MISMATCH", f"accepted.network is {network!r}, not {asked.asset.network}")
         if str(asset).lower() != asked.asset.address.lower():
-            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.asset is not {asked.asset.address}, which was asked")
+            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.asset is not {asked.asset.address}")
         if str(accepted.get("payTo")).lower() != asked.pay_to.lower():
-            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.payTo is not {asked.pay_to}, which was asked")
+            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.payTo is not {asked.pay_to}")
         if str(accepted.get("amount")) != str(asked.amount_atomic):
-            raise PaymentRefused("INVALID_AMOUNT", f"accepted.amount is not {asked.amount_atomic}, which was asked")
+            raise PaymentRefused("INVALID_AMOUNT", f"accepted.amount is not {asked.amount_atomic}")
     elif version == 1:
         scheme, network = outer.get("scheme"), outer.get("network")
         if network not in (v1_name(asked.asset.network), asked.asset.network):
-            raise PaymentRefused("NETWORK_MISMATCH", f"network is {network!r}, asked was {v1_name(asked.asset.network)}")
+            raise PaymentRefused("NETWORK_MISMATCH", f"network is {network!r}, not {v1_name(asked.asset.network)}")
     else:
         raise PaymentRefused("SETTLEMENT_FAILED", "x402Version must be 1 or 2")
     if scheme != "exact":
@@ -82,9 +82,9 @@ def check_terms(offered: Authorization, asked: PaymentRequirement, now_s: int) -
     ends before a transaction can be mined, is not.
     """
     if offered.payee != asked.pay_to.lower():
-        raise PaymentRefused("INVALID_SIGNATURE", f"authorization.to is not {asked.pay_to}, which was asked")
+        raise PaymentRefused("INVALID_SIGNATURE", f"authorization.to is not {asked.pay_to}")
     if offered.amount_atomic != asked.amount_atomic:
-        raise PaymentRefused("INVALID_AMOUNT", f"authorization.value is not {asked.amount_atomic}, which was asked")
+        raise PaymentRefused("INVALID_AMOUNT", f"authorization.value is not {asked.amount_atomic}")
     if offered.valid_after_s > now_s:
         raise PaymentRefused("EXPIRED_PAYMENT", "authorization.validAfter lies in the future: the window is not open")
     if offered.valid_before_s < now_s + MIN_WINDOW_LEFT_S:

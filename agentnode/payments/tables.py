@@ -76,6 +76,8 @@ class Settlement(Row, table=True):
     amount_atomic: str = _amount("amount_atomic")
     valid_before_s: int = Field(sa_type=BigInteger)
     call_data: str
+    planned_block: int = Field(sa_type=BigInteger)
+    """The chain's head when it was planned: no transfer under this authorisation by us is older."""
     sender: str = ""
     account_nonce: int | None = Field(default=None, sa_type=BigInteger)
     tries: int = 0

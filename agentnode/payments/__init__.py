@@ -1,0 +1,30 @@
+"""Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
+
+from agentnode.payments.errors import (
+    ChainSilent,
+    PaymentRefused,
+    PaymentsAbsent,
+    PaymentUnknown,
+    QuoteExpired,
+    SettlementPending,
+)
+from agentnode.payments.gate import TollGate
+from agentnode.payments.journal import Journal
+from agentnode.payments.metadata import X402_EXTENSION_URIS
+from agentnode.payments.receipts import RECEIPT_TYP, Receipt
+from agentnode.payments.requirement import PaymentRequirement
+
+__all__ = [
+    "RECEIPT_TYP",
+    "X402_EXTENSION_URIS",
+    "ChainSilent",
+    "Journal",
+    "PaymentRefused",
+    "PaymentRequirement",
+    "PaymentUnknown",
+    "PaymentsAbsent",
+    "QuoteExpired",
+    "Receipt",
+    "SettlementPending",
+    "TollGate",
+]

@@ -1,0 +1,117 @@
+"""The node as a facilitator: `verify`, `settle` and `supported` for our own tasks and for other sellers.
+
+Source: x402 specification version 2, facilitator interface.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentnode.payments.errors import PaymentRefused, SettlementPending
+from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.schemes.exact import ExactScheme
+from agentnode.payments.submission import Authorization, check_terms, read_authorization
+from agentnode.payments.tables import Settlement
+from ledger.clock import Clock, seconds
+from ledger.errors import InvalidInput
+from ledger.money import Asset
+
+
+class LocalFacilitator:
+    def __init__(self, scheme: ExactScheme, asset: Asset, signer_address: str, clock: Clock) -> None:
+        self._scheme = scheme
+        self._asset = asset
+        self._signer_address = signer_address
+        self._clock = clock
+
+    async def settle(self, payment_id: str, offered: Authorization, asked: PaymentRequirement) -> Settlement:
+        """Settle what was offered for a payment of ours. Raises PaymentRefused, SettlementPending, ChainSilent."""
+        payload, requirements = _library_shapes(offered, asked.accepts_v2())
+        return await self._scheme.settle(payload, requirements, payment_id, offered)
+
+    async def verify_request(self, body: Any) -> dict[str, Any]:
+        """`POST /facilitator/verify`: a VerifyResponse. Raises InvalidInput naming the member that is off."""
+        asked, outer = _external(body, self._asset)
+        try:
+            offered = self._read(outer, asked)
+            payload, requirements = _library_shapes(offered, asked.accepts_v2())
+            payer = await self._scheme.verify(payload, requirements)
+        except PaymentRefused as refused:
+            return {"isValid": False, "invalidReason": refused.x402_code, "invalidMessage": refused.reason}
+        return {"isValid": True, "payer": payer}
+
+    async def settle_request(self, body: Any) -> dict[str, Any]:
+        """`POST /facilitator/settle`: a SettleResponse, the same again for the same payload."""
+        asked, outer = _external(body, self._asset)
+        failed = {"success": False, "transaction": "", "network": self._asset.network}
+        try:
+            offered = self._read(outer, asked)
+            entry = await self.settle(f"x402:{offered.payer}:{offered.nonce}", offered, asked)
+        except PaymentRefused as refused:
+            return {**failed, "errorReason": refused.x402_code, "errorMessage": refused.reason}
+        except SettlementPending as pending:
+            return {**failed, "errorReason": "settlement_pending", "errorMessage": pending.message}
+        return {
+            "success": True,
+            "transaction": entry.tx_hash,
+            "network": entry.network,
+            "payer": entry.payer,
+            "amount": entry.amount_atomic,
+        }
+
+    def supported(self) -> dict[str, Any]:
+        """`GET /facilitator/supported`: only the chain that this node is on."""
+        return {
+            "kinds": [{"x402Version": 2, "scheme": "exact", "network": self._asset.network}],
+            "extensions": [],
+            "signers": {"eip155:*": [self._signer_address]},
+        }
+
+    def _read(self, payload: Any, asked: PaymentRequirement) -> Authorization:
+        offered = read_authorization(payload, asked)
+        check_terms(offered, asked, seconds(self._clock.now_us()))
+        return offered
+
+
+def _library_shapes(offered: Authorization, accepted: dict[str, Any]) -> tuple[Any, Any]:
+    """What was offered as the library's own types, always in version 2: its version 1 knows only chains by name."""
+    from x402.schemas import PaymentPayload, PaymentRequirements
+
+    requirements = PaymentRequirements.model_validate(accepted)
+    payload = PaymentPayload(x402_version=2, payload=offered.payload(), accepted=requirements)
+    return payload, requirements
+
+
+def _external(body: Any, asset: Asset) -> tuple[PaymentRequirement, Any]:
+    """Another seller's requirement as one of ours: only for our chain and token, which is all we can settle."""
+    if not isinstance(body, dict):
+        raise InvalidInput("body", "must be a JSON object")
+    asked = body.get("paymentRequirements")
+    if not isinstance(asked, dict):
+        raise InvalidInput("paymentRequirements", "must be an object")
+    if asked.get("scheme") != "exact":
+        raise InvalidInput("paymentRequirements.scheme", "must be exact; see /facilitator/supported")
+    if asked.get("network") != asset.network:
+        raise InvalidInput("paymentRequirements.network", f"must be {asset.network}; see /facilitator/supported")
+    if str(asked.get("asset")).lower() != asset.address.lower():
+        raise InvalidInput("paymentRequirements.asset", f"must be {asset.address}")
+    amount = asked.get("amount")
+    if not isinstance(amount, str) or not amount.isascii() or not amount.isdigit() or not 0 < int(amount) < 2**256:
+        raise InvalidInput("paymentRequirements.amount", "must be a positive decimal string of atomic units")
+    pay_to = asked.get("payTo")
+    if not isinstance(pay_to, str) or len(pay_to) != 42 or not pay_to.startswith("0x"):
+        raise InvalidInput("paymentRequirements.payTo", "must be an address")
+    requirement = PaymentRequirement(
+        payment_id="",
+        task_id="",
+        quote_id="",
+        price_usd_nanos=asset.nanos_from_atomic(int(amount)),
+        amount_atomic=int(amount),
+        asset=asset,
+        pay_to=pay_to,
+        resource="",
+        description="",
+        input_hash="",
+        expires_at_us=0,
+    )
+    return requirement, body.get("paymentPayload")

@@ -1,0 +1,195 @@
+"""The toll gate: what a task costs, whether it was paid, and the receipt. Standalone flow of the a2a-x402 extension."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
+
+from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
+from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.journal import Journal
+from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
+from agentnode.payments.requirement import QUOTE_LIFE_S, PaymentRequirement
+from agentnode.payments.submission import Authorization, check_terms, read_authorization
+from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
+from ledger.clock import SECOND_US, Clock, seconds
+from ledger.database import Database
+from ledger.ids import new_id
+from ledger.money import Asset
+
+
+class TollGate:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        journal: Journal,
+        facilitator: LocalFacilitator,
+        asset: Asset,
+        pay_to: str,
+        signer: Signer,
+        settle_timeout_s: float,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._journal = journal
+        self._facilitator = facilitator
+        self._asset = asset
+        self._pay_to = pay_to
+        self._signer = signer
+        self._settle_timeout_s = settle_timeout_s
+
+    async def require(
+        self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
+    ) -> PaymentRequirement:
+        """Price a task once: asked again, the same requirement stands. It lives 600 seconds."""
+        now = self._clock.now_us()
+        intent = PaymentIntent(
+            id=new_id("pay"),
+            task_id=task_id,
+            quote_id=new_id("quo"),
+            price_usd_nanos=price_usd_nanos,
+            amount_atomic=str(self._asset.atomic_from_nanos(price_usd_nanos)),
+            asset=vars(self._asset),
+            pay_to=self._pay_to,
+            resource=resource,
+            description=description,
+            input_hash=input_hash,
+            expires_at_us=now + QUOTE_LIFE_S * SECOND_US,
+            created_at_us=now,
+        )
+        try:
+            async with self._database.write() as session:
+                session.add(intent)
+        except IntegrityError:
+            standing = await self.requirement(task_id)
+            assert standing is not None, "the task has one intent"
+            return standing
+        return _requirement(intent)
+
+    async def requirement(self, task_id: str) -> PaymentRequirement | None:
+        intent = await self._intent(task_id)
+        return _requirement(intent) if intent else None
+
+    async def submit(self, task_id: str, payload: Any) -> Receipt:
+        """Take a payment for a task: same one again? then every check; then journal, settle, receipt.
+
+        Raises PaymentRefused (the task stays payable, nothing was charged), QuoteExpired, SettlementPending.
+        """
+        intent = await self._intent(task_id)
+        if intent is None:
+            raise PaymentRefused("SETTLEMENT_FAILED", "this task asks for no payment")
+        asked = _requirement(intent)
+        offered = read_authorization(payload, asked)
+        standing = await self._journal.of_payment(asked.payment_id)
+        if standing is not None and standing.point != "failed":
+            if (standing.payer, standing.nonce) != (offered.payer, offered.nonce):
+                raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
+            return await self._ended(asked, standing)
+        if intent.status != "required" or asked.expired(self._clock.now_us()):
+            await self._close(intent, "expired")
+            raise QuoteExpired
+        check_terms(offered, asked, seconds(self._clock.now_us()))
+        await self._refuse_spent(offered, asked)
+        entry = await self._facilitator.settle(asked.payment_id, offered, asked)
+        return await self._receipt(asked, entry)
+
+    async def outcome(self, task_id: str) -> Receipt | PaymentRefused | None:
+        """What became of a task's payment; None where none was journaled. Raises SettlementPending."""
+        intent = await self._intent(task_id)
+        standing = await self._journal.of_payment(intent.id) if intent else None
+        if intent is None or standing is None:
+            return None
+        try:
+            return await self._ended(_requirement(intent), standing)
+        except PaymentRefused as refused:
+            return refused
+
+    async def reject(self, task_id: str) -> None:
+        """The client will not pay: the requirement is void."""
+        intent = await self._intent(task_id)
+        if intent is not None:
+            await self._close(intent, "rejected")
+
+    async def receipts(self, task_id: str) -> list[Receipt]:
+        async with self._database.read() as session:
+            rows = (await session.exec(select(PaymentReceipt).where(PaymentReceipt.task_id == task_id))).all()
+        return [_receipt(row) for row in rows]
+
+    async def _ended(self, asked: PaymentRequirement, standing: Settlement) -> Receipt:
+        entry = await self._journal.ended(standing.id, self._settle_timeout_s)
+        if entry is None:
+            raise SettlementPending(asked.payment_id)
+        if entry.point == "failed":
+            raise PaymentRefused("SETTLEMENT_FAILED", entry.failure)
+        return await self._receipt(asked, entry)
+
+    async def _refuse_spent(self, offered: Authorization, asked: PaymentRequirement) -> None:
+        standing = await self._journal.of_authorization(offered)
+        if standing is not None and standing.point != "failed" and standing.payment_id != asked.payment_id:
+            raise PaymentRefused("DUPLICATE_NONCE", "this authorisation pays, or paid, for something else")
+
+    async def _receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
+        """The one receipt of a settled payment, made when it is first asked for."""
+        made = Receipt(
+            id=new_id("rcpt"),
+            payment_id=asked.payment_id,
+            task_id=asked.task_id,
+            payer=entry.payer,
+            payee=entry.payee,
+            amount_atomic=int(entry.amount_atomic),
+            asset=entry.asset,
+            network=entry.network,
+            tx_hash=entry.tx_hash,
+            block_number=entry.block_number or 0,
+            settled_at_us=entry.updated_at_us,
+            jws="",
+        )
+        claims = receipt_claims(made, self._signer.did, asked.resource, asked.input_hash)
+        made = replace(made, jws=self._signer.sign(claims, RECEIPT_TYP))
+        try:
+            async with self._database.write() as session:
+                values = {**vars(made), "amount_atomic": str(made.amount_atomic), "settlement_id": entry.id}
+                session.add(PaymentReceipt(**values))
+                intent = await session.get(PaymentIntent, asked.payment_id)
+                assert intent is not None
+                intent.status = "paid"
+        except IntegrityError:
+            (standing,) = await self.receipts(asked.task_id)
+            return standing
+        self._journal.point("receipted")
+        return made
+
+    async def _intent(self, task_id: str) -> PaymentIntent | None:
+        async with self._database.read() as session:
+            return (await session.exec(select(PaymentIntent).where(PaymentIntent.task_id == task_id))).first()
+
+    async def _close(self, intent: PaymentIntent, status: str) -> None:
+        async with self._database.write() as session:
+            row = await session.get(PaymentIntent, intent.id, with_for_update=True)
+            if row is not None and row.status == "required":
+                row.status = status
+
+
+def _requirement(intent: PaymentIntent) -> PaymentRequirement:
+    return PaymentRequirement(
+        payment_id=intent.id,
+        task_id=intent.task_id,
+        quote_id=intent.quote_id,
+        price_usd_nanos=intent.price_usd_nanos,
+        amount_atomic=int(intent.amount_atomic),
+        asset=Asset(**intent.asset),
+        pay_to=intent.pay_to,
+        resource=intent.resource,
+        description=intent.description,
+        input_hash=intent.input_hash,
+        expires_at_us=intent.expires_at_us,
+    )
+
+
+def _receipt(row: PaymentReceipt) -> Receipt:
+    values = row.model_dump(exclude={"settlement_id"})
+    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic)})
