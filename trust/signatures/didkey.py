@@ -45,6 +45,6 @@ def key_id(did: str) -> str:
 def of_key_id(kid: str) -> str:
     """The did:key whose key `kid` names. Raises SignatureInvalid where `kid` is not that DID's own key."""
     did = kid.partition("#")[0]
-    if kid != key_id(did):
+    if not did.startswith(_PREFIX) or kid != key_id(did):
         raise SignatureInvalid("the key id is not the DID URL of a did:key")
     return did
