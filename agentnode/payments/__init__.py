@@ -12,7 +12,7 @@ from agentnode.payments.gate import TollGate
 from agentnode.payments.journal import Journal
 from agentnode.payments.metadata import X402_EXTENSION_URIS
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.requirement import PaymentRequirement, Terms
 
 __all__ = [
     "RECEIPT_TYP",
@@ -26,5 +26,6 @@ __all__ = [
     "QuoteExpired",
     "Receipt",
     "SettlementPending",
+    "Terms",
     "TollGate",
 ]

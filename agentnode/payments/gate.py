@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
-from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
+from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired, SettlementPending
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.journal import Journal
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
-from agentnode.payments.requirement import QUOTE_LIFE_S, PaymentRequirement
+from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
 from ledger.clock import SECOND_US, Clock, seconds
@@ -31,7 +31,7 @@ class TollGate:
         asset: Asset,
         pay_to: str,
         signer: Signer,
-        settle_timeout_s: float,
+        terms: Terms,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -40,12 +40,12 @@ class TollGate:
         self._asset = asset
         self._pay_to = pay_to
         self._signer = signer
-        self._settle_timeout_s = settle_timeout_s
+        self._terms = terms
 
     async def require(
         self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
     ) -> PaymentRequirement:
-        """Price a task once: asked again, the same requirement stands. It lives 600 seconds."""
+        """Price a task once: asked again, the same requirement stands."""
         now = self._clock.now_us()
         intent = PaymentIntent(
             id=new_id("pay"),
@@ -58,7 +58,8 @@ class TollGate:
             resource=resource,
             description=description,
             input_hash=input_hash,
-            expires_at_us=now + QUOTE_LIFE_S * SECOND_US,
+            expires_at_us=now + self._terms.quote_life_s * SECOND_US,
+            max_timeout_s=self._terms.max_timeout_s,
             created_at_us=now,
         )
         try:
@@ -119,8 +120,26 @@ class TollGate:
             rows = (await session.exec(select(PaymentReceipt).where(PaymentReceipt.task_id == task_id))).all()
         return [_receipt(row) for row in rows]
 
+    async def status(self, payment_id: str) -> dict[str, Any]:
+        """`{payment_id, status, settlement?, receipt?}` as `GET /api/v2/payments/{id}`. Raises PaymentUnknown."""
+        async with self._database.read() as session:
+            intent = await session.get(PaymentIntent, payment_id)
+        if intent is None:
+            raise PaymentUnknown(f"there is no payment {payment_id}")
+        entry = await self._journal.of_payment(payment_id)
+        answer: dict[str, Any] = {"payment_id": payment_id, "task_id": intent.task_id, "status": intent.status}
+        if entry is not None:
+            answer["settlement"] = {
+                "point": entry.point,
+                "tx_hash": entry.tx_hash or None,
+                "block_number": entry.block_number,
+                "amount_settled": entry.amount_atomic if entry.point == "settled" else "0",
+            }
+        answer["receipts"] = [receipt.as_x402(2) for receipt in await self.receipts(intent.task_id)]
+        return answer
+
     async def _ended(self, asked: PaymentRequirement, standing: Settlement) -> Receipt:
-        entry = await self._journal.ended(standing.id, self._settle_timeout_s)
+        entry = await self._journal.ended(standing.id, self._terms.settle_timeout_s)
         if entry is None:
             raise SettlementPending(asked.payment_id)
         if entry.point == "failed":
@@ -187,6 +206,7 @@ def _requirement(intent: PaymentIntent) -> PaymentRequirement:
         description=intent.description,
         input_hash=intent.input_hash,
         expires_at_us=intent.expires_at_us,
+        max_timeout_s=intent.max_timeout_s,
     )
 
 

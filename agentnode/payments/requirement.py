@@ -9,8 +9,16 @@ from agentnode.payments.networks import v1_name
 from ledger.clock import SECOND_US
 from ledger.money import Asset
 
-QUOTE_LIFE_S = 600
-MAX_TIMEOUT_S = 300
+
+@dataclass(frozen=True)
+class Terms:
+    """The operator's settings for being paid."""
+
+    quote_life_s: int = 600
+    max_timeout_s: int = 300
+    """How long a payer's authorisation is asked to be valid."""
+    settle_timeout_s: float = 30.0
+    """How long a request waits for the chain before it is answered SETTLEMENT_PENDING."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class PaymentRequirement:
     description: str
     input_hash: str
     expires_at_us: int
+    max_timeout_s: int
 
     def expired(self, now_us: int) -> bool:
         return now_us >= self.expires_at_us
@@ -46,7 +55,7 @@ class PaymentRequirement:
             "asset": self.asset.address,
             "amount": str(self.amount_atomic),
             "payTo": self.pay_to,
-            "maxTimeoutSeconds": MAX_TIMEOUT_S,
+            "maxTimeoutSeconds": self.max_timeout_s,
             "extra": self._extra(),
         }
 
@@ -72,7 +81,7 @@ class PaymentRequirement:
             "mimeType": "application/json",
             "outputSchema": None,
             "payTo": self.pay_to,
-            "maxTimeoutSeconds": MAX_TIMEOUT_S,
+            "maxTimeoutSeconds": self.max_timeout_s,
             "asset": self.asset.address,
             "extra": self._extra(),
         }

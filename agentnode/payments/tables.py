@@ -39,6 +39,7 @@ class PaymentIntent(Row, table=True):
     resource: str
     description: str
     input_hash: str
+    max_timeout_s: int
     expires_at_us: int = Field(sa_type=BigInteger)
     created_at_us: int = Field(sa_type=BigInteger)
 

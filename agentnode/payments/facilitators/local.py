@@ -113,5 +113,6 @@ def _external(body: Any, asset: Asset) -> tuple[PaymentRequirement, Any]:
         description="",
         input_hash="",
         expires_at_us=0,
+        max_timeout_s=0,
     )
     return requirement, body.get("paymentPayload")

@@ -1,0 +1,1 @@
+"""HTTP routes, one file a noun; each only calls doors. Errors are rendered in one place."""

@@ -1,0 +1,42 @@
+"""`/devchain`: the embedded chain behind the node's own port, for loopback only."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import httpx
+from fastapi import APIRouter, Request, Response
+
+from agentnode.payments import ChainSilent
+from ledger.errors import NotFound
+
+
+def router(rpc_url: str) -> APIRouter:
+    """Passes JSON-RPC, `info` and `faucet` on to the chain's process."""
+    routes = APIRouter(prefix="/devchain")
+    client = httpx.AsyncClient(base_url=rpc_url, timeout=30, trust_env=False)
+
+    async def passed_on(request: Request, path: str) -> Response:
+        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            raise NotFound("the embedded chain answers on this machine only")
+        try:
+            answer = await client.request(
+                request.method, path, content=await request.body(), headers={"content-type": "application/json"}
+            )
+        except httpx.HTTPError as error:
+            raise ChainSilent("the embedded chain does not answer; restart the node") from error
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+
+    @routes.post("")
+    async def rpc(request: Request) -> Response:
+        return await passed_on(request, "/")
+
+    @routes.get("/info")
+    async def info(request: Request) -> Response:
+        return await passed_on(request, "/info")
+
+    @routes.post("/faucet")
+    async def faucet(request: Request) -> Response:
+        return await passed_on(request, "/faucet")
+
+    return routes

@@ -1,0 +1,58 @@
+"""Every refusal over HTTP has one shape: `{"error": {"type", "message", "code", "param"?, "retryAfterMs"?}}`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ledger.errors import AgentNodeError, InvalidInput
+
+_log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Render our errors, the framework's, and bugs."""
+    app.add_exception_handler(AgentNodeError, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(Exception, _bug)
+
+
+def render(error: AgentNodeError) -> JSONResponse:
+    headers: dict[str, str] = {}
+    if error.retry_after_ms is not None:
+        headers = {"Retry-After": str(-(-error.retry_after_ms // 1000)), "retry-after-ms": str(error.retry_after_ms)}
+    elif error.status == 409:
+        headers = {"x-should-retry": "false"}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse({"error": error.as_dict()}, error.status, headers)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AgentNodeError)
+    return render(error)
+
+
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = dict(error.errors()[0])
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    return render(InvalidInput(".".join(where) or "body", f"is not valid: {first['msg']}"))
+
+
+async def _framework(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "INVALID_INPUT")
+    body = {"type": "invalid_request_error", "code": code, "message": f"{code}: {error.detail}"}
+    return JSONResponse({"error": body}, error.status_code, error.headers)
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    _log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    return render(AgentNodeError("something unexpected happened; the operator's log has it"))

@@ -1,0 +1,34 @@
+"""The node as an x402 facilitator: `/facilitator/verify`, `/settle`, `/supported`. Open, as facilitators are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from agentnode.api.auth import JsonBody
+from agentnode.payments import PaymentsAbsent
+from agentnode.payments.facilitators.local import LocalFacilitator
+
+
+def router(facilitator: LocalFacilitator | None) -> APIRouter:
+    routes = APIRouter(prefix="/facilitator")
+
+    def present() -> LocalFacilitator:
+        if facilitator is None:
+            raise PaymentsAbsent
+        return facilitator
+
+    @routes.post("/verify")
+    async def verify(body: JsonBody) -> dict[str, Any]:
+        return await present().verify_request(body)
+
+    @routes.post("/settle")
+    async def settle(body: JsonBody) -> dict[str, Any]:
+        return await present().settle_request(body)
+
+    @routes.get("/supported")
+    async def supported() -> dict[str, Any]:
+        return present().supported()
+
+    return routes

@@ -1,0 +1,154 @@
+"""The only settings: environment over file over defaults, checked once, refused by name."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ledger.errors import InvalidInput
+
+EMBEDDED_NETWORK = "eip155:31337"
+_LOOPBACK = ("127.0.0.1/32", "::1/128")
+
+_FROM_ENVIRONMENT = {
+    "AGENTNODE_DATABASE_URL": "database_url",
+    "AGENTNODE_DATA": "data",
+    "AGENTNODE_RPC_URL": "rpc_url",
+    "AGENTNODE_NETWORK": "network",
+    "AGENTNODE_ORIGIN": "origin",
+    "AGENTNODE_ALLOW_NETS": "allow_nets",
+    "AGENTNODE_KEYSTORE_PASSWORD": "keystore_password",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Strict):
+    """A model of an upstream: `[[upstreams.models]]`. Prices in USD per million tokens."""
+
+    id: str
+    input_usd_per_mtok: float | str
+    output_usd_per_mtok: float | str
+    context: int = 8192
+    max_output: int = 4096
+    capabilities: list[str] = ["chat"]
+    tier: Literal["budget", "mid", "premium"] = "budget"
+    quality: float = Field(default=0.5, ge=0, le=1)
+
+
+class UpstreamSettings(_Strict):
+    """An OpenAI-compatible upstream of the operator's: `[[upstreams]]`."""
+
+    name: str
+    base_url: str
+    api_key_env: str | None = None
+    models: list[ModelSettings] = []
+
+
+class Settings(_Strict):
+    """Everything an operator can say. `chain` is `embedded`, `none`, or the URL of an Ethereum JSON-RPC."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8402, ge=0, le=65535)
+    data: Path = Path(".agentnode")
+    workers: int = Field(default=1, ge=1, le=64)
+    chain: str = "embedded"
+    database_url: str = ""
+    rpc_url: str = ""
+    network: str = EMBEDDED_NETWORK
+    origin: str = ""
+    allow_nets: list[str] = []
+    keystore_password: str = Field(default="", repr=False)
+    name: str = "agentnode"
+    description: str = "An agent that answers for a price, and hires others."
+    node_usd_per_day: str = "100"
+    """What the node may spend on upstreams in a day of UTC, in all, on its own account."""
+    tenant_usd_per_day: str = "100"
+    quote_life_s: int = Field(default=600, ge=10)
+    max_timeout_s: int = Field(default=300, ge=10)
+    settle_timeout_s: float = Field(default=30, gt=0)
+    hold_lease_s: float = Field(default=120, ge=1)
+    upstreams: list[UpstreamSettings] = []
+
+    @field_validator("network")
+    @classmethod
+    def _caip2(cls, value: str) -> str:
+        prefix, _, chain_id = value.partition(":")
+        if prefix != "eip155" or not chain_id.isascii() or not chain_id.isdigit():
+            raise ValueError("must be an EVM chain in CAIP-2 form, such as eip155:8453")
+        return value
+
+    @field_validator("allow_nets", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        nets = [net.strip() for net in value.split(",") if net.strip()] if isinstance(value, str) else value
+        for net in nets:
+            ipaddress.ip_network(net)
+        return nets
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chain_is_its_url(cls, values: Any) -> Any:
+        chain = values.get("chain") or "embedded"
+        if chain not in ("embedded", "none"):
+            if not str(chain).startswith(("http://", "https://")):
+                raise ValueError("chain must be embedded, none, or the URL of a JSON-RPC")
+            values = {**values, "rpc_url": chain}
+        return values
+
+    @property
+    def url(self) -> str:
+        return self.origin.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data / 'agentnode.db'}"
+
+    @property
+    def chain_id(self) -> int:
+        return int(self.network.removeprefix("eip155:"))
+
+    @property
+    def has_chain(self) -> bool:
+        return self.chain != "none"
+
+    @property
+    def reachable_nets(self) -> list[str]:
+        """Networks that strangers' URLs may reach: loopback too, where all of it is a demo on one machine."""
+        demo = self.network == EMBEDDED_NETWORK and self.host in ("127.0.0.1", "::1", "localhost")
+        return [*self.allow_nets, *(_LOOPBACK if demo and not self.allow_nets else ())]
+
+    @property
+    def reorg_depth(self) -> int:
+        """Blocks after which a transfer is final enough to end a hold."""
+        return 1 if self.network == EMBEDDED_NETWORK else 12
+
+
+def load(environ: Mapping[str, str], file: Path | None = None, **said: Any) -> Settings:
+    """Settings from the command line (`said`, None where nothing was), the environment and a TOML file.
+
+    Raises InvalidInput naming the setting that is unknown or malformed.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InvalidInput("config", f"{file} cannot be read: {error}") from error
+    values |= {field: environ[name] for name, field in _FROM_ENVIRONMENT.items() if environ.get(name)}
+    values |= {field: value for field, value in said.items() if value is not None}
+    if "rpc_url" in values and "chain" not in said:
+        values.setdefault("chain", values["rpc_url"])
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise InvalidInput(name, first["msg"].removeprefix("Value error, ")) from error
