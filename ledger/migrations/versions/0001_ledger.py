@@ -19,9 +19,14 @@ def upgrade() -> None:
     _spend()
     _events()
     _movements()
+    _accounts()
+    _work()
+    _vault()
 
 
 def downgrade() -> None:
+    for table in ("vault_items", "vault_keys", "requests", "claims", "api_keys", "tenants"):
+        op.drop_table(table)
     for table in ("movements", "economic_events", "holds", "budgets"):
         op.drop_table(table)
 
@@ -162,3 +167,82 @@ def _movements() -> None:
     )
     op.create_index("ix_movements_from", "movements", ["from_account", "at_us"])
     op.create_index("ix_movements_to", "movements", ["to_account", "at_us"])
+
+
+def _accounts() -> None:
+    tenants = op.create_table(
+        "tenants",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("billing", sa.String(), nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.CheckConstraint("billing IN ('open', 'prepaid')", name="billing"),
+    )
+    op.bulk_insert(
+        tenants,
+        [
+            {"id": "node", "name": "The operator's own", "billing": "open", "created_at_us": 0},
+            {"id": "public", "name": "Anonymous payers", "billing": "open", "created_at_us": 0},
+        ],
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("key_hash", sa.String(), nullable=False),
+        sa.Column("shown", sa.String(), nullable=False),
+        sa.Column("scopes", _JSON, nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("id"),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        sa.UniqueConstraint("key_hash"),
+    )
+    op.create_index("ix_api_keys_tenant_id", "api_keys", ["tenant_id"])
+
+
+def _work() -> None:
+    op.create_table(
+        "claims",
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("ref", sa.String(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "ref"),
+    )
+    op.create_table(
+        "requests",
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("body_hash", sa.String(), nullable=False),
+        sa.Column("lease_until_us", sa.BigInteger(), nullable=False),
+        sa.Column("ref", sa.String()),
+        sa.Column("tenant_id", sa.String()),
+        sa.Column("status", sa.Integer()),
+        sa.Column("finished_at_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("scope", "key"),
+        sa.CheckConstraint("(finished_at_us IS NULL) = (status IS NULL)", name="finished_with_status"),
+        sa.CheckConstraint("finished_at_us IS NULL OR tenant_id IS NOT NULL", name="finished_for_a_tenant"),
+    )
+
+
+def _vault() -> None:
+    op.create_table(
+        "vault_keys",
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("wrapped_key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id"),
+    )
+    op.create_table(
+        "vault_items",
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("ref", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("ends_at_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("tenant_id", "ref", "seq"),
+    )
+    op.create_index("ix_vault_items_ends_at_us", "vault_items", ["ends_at_us"])
