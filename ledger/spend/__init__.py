@@ -1,0 +1,10 @@
+"""The spend path: everything that can be overspent is a budget, every spend is a hold on all budgets it touches."""
+
+from __future__ import annotations
+
+from ledger.events import EventDraft
+from ledger.spend.budgets import Budget, NewBudget
+from ledger.spend.operations import Captured, EndsBy, Hold, HoldState
+from ledger.spend.spend import Spend
+
+__all__ = ["Budget", "Captured", "EndsBy", "EventDraft", "Hold", "HoldState", "NewBudget", "Spend"]

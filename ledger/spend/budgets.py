@@ -1,0 +1,111 @@
+"""Budgets: opened once, read, and given another limit. What is spent and held of them only batches change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from ledger.clock import SECOND_US
+from ledger.database import Database
+from ledger.errors import Conflict, IdempotencyConflict, NotFound
+from ledger.spend import checks
+from ledger.spend.tables import BudgetRow
+
+_OPEN = text(
+    "INSERT INTO budgets (id, tenant_id, kind, period, limit_usd_nanos, spent_usd_nanos, held_usd_nanos, version,"
+    " created_at_us) VALUES (:id, :tenant_id, :kind, :period, :limit_usd_nanos, 0, 0, 1, :created_at_us)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_SET_LIMIT = text(
+    "UPDATE budgets SET limit_usd_nanos = :limit, version = version + 1"
+    " WHERE id = :id AND spent_usd_nanos + held_usd_nanos <= :limit RETURNING id"
+)
+_LATEST_PERIOD = text("SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'day'")
+
+
+@dataclass(frozen=True)
+class NewBudget:
+    id: str
+    tenant_id: str
+    kind: str
+    """what it caps: `mandate`, `session`, `day`, `credits`, ..."""
+    limit_usd_nanos: int
+    period: str = ""
+    """the UTC day or hour that it stands for, as its ISO form; empty where it has none"""
+
+
+@dataclass(frozen=True)
+class Budget:
+    id: str
+    tenant_id: str
+    kind: str
+    period: str
+    limit_usd_nanos: int
+    spent_usd_nanos: int
+    held_usd_nanos: int
+    version: int
+
+    @property
+    def room_usd_nanos(self) -> int:
+        return self.limit_usd_nanos - self.spent_usd_nanos - self.held_usd_nanos
+
+
+async def open_budget(database: Database, budget: NewBudget, now_us: int) -> Budget:
+    """The budget, made unless it was there. Raises IdempotencyConflict where its id is another's."""
+    checks.name(budget.id, "budget.id")
+    checks.name(budget.tenant_id, "budget.tenant_id")
+    checks.name(budget.kind, "budget.kind")
+    checks.storable(budget.period, "budget.period")
+    checks.amount(budget.limit_usd_nanos, "limit_usd_nanos")
+    async with database.write() as session:
+        await (await session.connection()).execute(_OPEN, {**vars(budget), "created_at_us": now_us})
+        row = await session.get(BudgetRow, budget.id)
+    assert row is not None
+    if (row.tenant_id, row.kind, row.period) != (budget.tenant_id, budget.kind, budget.period):
+        raise IdempotencyConflict(f"budget {budget.id} was opened for something else")
+    return _budget(row)
+
+
+async def set_limit(database: Database, budget_id: str, limit_usd_nanos: int) -> Budget:
+    """Raises NotFound, and Conflict where more than the new limit is spent or held."""
+    checks.name(budget_id, "budget_id")
+    checks.amount(limit_usd_nanos, "limit_usd_nanos")
+    async with database.write() as session:
+        change = {"id": budget_id, "limit": limit_usd_nanos}
+        changed = (await (await session.connection()).execute(_SET_LIMIT, change)).first()
+        row = await session.get(BudgetRow, budget_id)
+    if row is None:
+        raise NotFound(f"there is no budget {budget_id}")
+    if changed is None:
+        used = row.spent_usd_nanos + row.held_usd_nanos
+        raise Conflict(f"{used} nanos of {budget_id} are spent or held, more than {limit_usd_nanos}")
+    return _budget(row)
+
+
+async def read_budget(database: Database, budget_id: str) -> Budget | None:
+    async with database.read() as session:
+        row = await session.get(BudgetRow, budget_id)
+    return None if row is None else _budget(row)
+
+
+async def latest_day(database: Database, tenant_id: str) -> str:
+    """The last UTC day that the tenant has a budget for; empty where there is none."""
+    async with database.read() as session:
+        latest = await (await session.connection()).scalar(_LATEST_PERIOD, {"tenant_id": tenant_id})
+    return latest or ""
+
+
+def utc_day(now_us: int) -> str:
+    return datetime.fromtimestamp(now_us // SECOND_US, UTC).date().isoformat()
+
+
+def day_budget(tenant_id: str, day: str, limit_usd_nanos: int) -> NewBudget:
+    return NewBudget(f"day:{tenant_id}:{day}", tenant_id, "day", limit_usd_nanos, day)
+
+
+def _budget(row: BudgetRow) -> Budget:
+    values: dict[str, Any] = row.model_dump(exclude={"created_at_us"})
+    return Budget(**values)

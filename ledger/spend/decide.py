@@ -1,0 +1,234 @@
+"""Decides a batch in memory: pure. Rows as they were locked come in; outcomes and the rows to write come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ledger.movements import MovementDraft, tenant_account
+from ledger.spend.operations import (
+    Capture,
+    Captured,
+    Differs,
+    Done,
+    Ended,
+    EventRow,
+    Expire,
+    Held,
+    Hold,
+    MarkSent,
+    NotDue,
+    Operation,
+    Outcome,
+    Record,
+    Refused,
+    Release,
+    Renew,
+    Reserve,
+    UnknownBudget,
+    UnknownHold,
+)
+
+
+@dataclass(slots=True)
+class Balance:
+    """A locked budget: its room, and what this batch does to it so far."""
+
+    room_usd_nanos: int
+    spent_delta: int = 0
+    held_delta: int = 0
+
+    def take(self, *, spent: int = 0, held: int = 0) -> None:
+        self.spent_delta += spent
+        self.held_delta += held
+        self.room_usd_nanos -= spent + held
+        assert self.room_usd_nanos >= 0
+
+
+@dataclass(slots=True)
+class Books:
+    """The rows that a batch names, and what it changes of them."""
+
+    balances: dict[str, Balance]
+    holds: dict[str, Hold]
+    events: set[str]
+    """ids of events that exist already"""
+    new_holds: set[str] = field(default_factory=set)
+    changed_holds: set[str] = field(default_factory=set)
+    new_events: list[EventRow] = field(default_factory=list)
+    movements: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_hold(self, hold: Hold) -> None:
+        self.holds[hold.id] = hold
+        self.new_holds.add(hold.id)
+
+    def change_hold(self, hold: Hold, **changes: Any) -> Hold:
+        changed = self.holds[hold.id] = replace(hold, **changes)
+        if hold.id not in self.new_holds:
+            self.changed_holds.add(hold.id)
+        return changed
+
+    def add_event(self, event: EventRow, **changes: Any) -> None:
+        self.events.add(event["id"])
+        self.new_events.append(event | changes)
+
+    def move(self, what: MovementDraft, tenant_id: str, hold_id: str | None, event_id: str | None, at_us: int) -> None:
+        if what.usd_nanos:
+            row = {"id": f"mov_{hold_id or event_id}", "tenant_id": tenant_id, "hold_id": hold_id, "event_id": event_id}
+            self.movements.append(row | vars(what) | {"at_us": at_us})
+
+
+def named_holds(batch: Sequence[Operation]) -> set[str]:
+    return {op.hold.id if isinstance(op, Reserve) else op.hold_id for op in batch if not isinstance(op, Record)}
+
+
+def named_budgets(batch: Sequence[Operation], holds: Iterable[Hold]) -> set[str]:
+    """Those that new holds ask for, and those of the holds that exist (a hold's budgets never change)."""
+    asked = {budget for op in batch if isinstance(op, Reserve) for budget in op.hold.budgets}
+    return asked.union(*(hold.budgets for hold in holds))
+
+
+def named_events(batch: Sequence[Operation], holds: Iterable[Hold]) -> set[str]:
+    drafts = [op.event for op in batch if isinstance(op, Capture | Release | MarkSent | Record)]
+    drafts += [hold.floor_event for hold in holds]
+    return {event["id"] for event in drafts if event is not None}
+
+
+def decide(batch: Sequence[Operation], books: Books) -> list[Outcome]:
+    """Each operation in the order of arrival; a refusal leaves the books as they were."""
+    return [_decide(op, books) for op in batch]
+
+
+def _decide(op: Operation, books: Books) -> Outcome:
+    match op:
+        case Reserve():
+            return _reserve(op, books)
+        case Record():
+            return _record(op, books)
+    hold = books.holds.get(op.hold_id)
+    if hold is None:
+        return UnknownHold(op.hold_id)
+    if isinstance(op, Expire):
+        return _expire(op, hold, books)
+    if op.fence is not None and op.fence != hold.fence:
+        return Ended(hold.state)
+    match op:
+        case Capture():
+            return _capture(op, hold, books)
+        case Release():
+            return _release(op, hold, books)
+        case MarkSent() if hold.state == "held":
+            books.change_hold(
+                hold,
+                sent_at_us=hold.sent_at_us or op.at_us,
+                floor_usd_nanos=op.floor_usd_nanos,
+                floor_event=op.event or hold.floor_event,
+            )
+            return Done()
+        case Renew() if hold.state == "held":
+            books.change_hold(hold, lease_until_us=max(hold.lease_until_us, op.lease_until_us))
+            return Done()
+    return Ended(hold.state)
+
+
+def _reserve(op: Reserve, books: Books) -> Outcome:
+    asked = op.hold
+    before = books.holds.get(asked.id)
+    if before is not None:
+        for name in ("tenant_id", "budgets", "amount_usd_nanos"):
+            if getattr(before, name) != getattr(asked, name):
+                return Differs(name)
+        return Held(before, fresh=False)
+    for budget_id in asked.budgets:
+        if budget_id not in books.balances:
+            return UnknownBudget(budget_id)
+    for budget_id in asked.budgets:
+        room = books.balances[budget_id].room_usd_nanos
+        if room < asked.amount_usd_nanos:
+            return Refused(budget_id, room)
+    # From here on nothing can fail.
+    for budget_id in asked.budgets:
+        books.balances[budget_id].take(held=asked.amount_usd_nanos)
+    books.add_hold(asked)
+    return Held(asked, fresh=True)
+
+
+def _capture(op: Capture, hold: Hold, books: Books) -> Outcome:
+    if hold.state != "held":
+        same = hold.captured_usd_nanos + hold.overrun_usd_nanos == op.amount_usd_nanos
+        if hold.state == "captured" and hold.ended_by == "owner" and same:
+            return Captured(hold.captured_usd_nanos, hold.overrun_usd_nanos, hold.event_id)
+        return Ended(hold.state)
+    if op.event is not None and op.event["id"] in books.events:
+        return Differs("event.id")
+    excess = max(0, op.amount_usd_nanos - hold.amount_usd_nanos)
+    has_room = all(books.balances[budget_id].room_usd_nanos >= excess for budget_id in hold.budgets)
+    overrun = 0 if has_room else excess
+    # From here on nothing can fail.
+    hold = _end(hold, books, op.amount_usd_nanos - overrun, overrun, op.event, op.at_us, by="owner", to=op.to_account)
+    return Captured(hold.captured_usd_nanos, hold.overrun_usd_nanos, hold.event_id)
+
+
+def _release(op: Release, hold: Hold, books: Books) -> Outcome:
+    if hold.state != "held":
+        return Done() if hold.state == "released" and hold.ended_by == "owner" else Ended(hold.state)
+    if op.event is not None and op.event["id"] in books.events:
+        return Differs("event.id")
+    # From here on nothing can fail.
+    _end(hold, books, None, 0, op.event, op.at_us, by="owner")
+    return Done()
+
+
+def _expire(op: Expire, hold: Hold, books: Books) -> Outcome:
+    for_the_chain = hold.ends_by == "chain" and hold.sent_at_us is not None
+    if hold.state != "held" or hold.lease_until_us > op.at_us or for_the_chain:
+        return NotDue()
+    if hold.sent_at_us is None:
+        _end(hold, books, None, 0, None, op.at_us, by="sweeper")
+        return Done()
+    event = hold.floor_event
+    if event is not None:
+        event = event | {"estimated": True, "evidence_status": "missing"}
+    hold = _end(hold, books, min(hold.floor_usd_nanos, hold.amount_usd_nanos), 0, event, op.at_us, by="sweeper")
+    return Captured(hold.captured_usd_nanos, 0, hold.event_id)
+
+
+def _record(op: Record, books: Books) -> Outcome:
+    if op.event["id"] not in books.events:
+        books.add_event(op.event)
+        if op.movement is not None:
+            books.move(op.movement, op.event["tenant_id"], None, op.event["id"], op.event["at_us"])
+    return Done()
+
+
+def _end(
+    hold: Hold,
+    books: Books,
+    captured: int | None,
+    overrun: int,
+    event: EventRow | None,
+    at_us: int,
+    *,
+    by: str,
+    to: str = "upstream",
+) -> Hold:
+    """Captures that much of the hold, or releases it where `captured` is None."""
+    charged = captured or 0
+    for budget_id in hold.budgets:
+        books.balances[budget_id].take(spent=charged, held=-hold.amount_usd_nanos)
+    if event is not None and event["id"] not in books.events:
+        books.add_event(event, at_us=at_us, cost_usd_nanos=charged, overrun_usd_nanos=overrun)
+    event_id = None if event is None else event["id"]
+    movement = MovementDraft("capture", tenant_account(hold.tenant_id), to, charged)
+    books.move(movement, hold.tenant_id, hold.id, event_id, at_us)
+    return books.change_hold(
+        hold,
+        state="released" if captured is None else "captured",
+        fence=hold.fence if by == "owner" else hold.fence + 1,
+        captured_usd_nanos=charged,
+        overrun_usd_nanos=overrun,
+        event_id=event_id,
+        ended_by=by,
+        ended_at_us=at_us,
+    )

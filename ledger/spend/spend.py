@@ -1,0 +1,285 @@
+"""The spend primitive: budgets are held before the spend, captured or released after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import fields
+
+from sqlalchemy import ARRAY, ColumnElement, Text, exists, func, type_coerce
+from sqlmodel import col, select
+
+from ledger.clock import SECOND_US, Clock
+from ledger.database import Database
+from ledger.errors import BudgetRefused, HoldEnded, IdempotencyConflict, InvalidInput, NotFound
+from ledger.events import EventDraft
+from ledger.ids import new_id
+from ledger.movements import MovementDraft, MovementKind
+from ledger.spend import budgets, checks
+from ledger.spend.batches import Batches
+from ledger.spend.budgets import Budget, NewBudget
+from ledger.spend.operations import (
+    Capture,
+    Captured,
+    Differs,
+    Ended,
+    EndsBy,
+    EventRow,
+    Expire,
+    Held,
+    Hold,
+    Ledger,
+    MarkSent,
+    NotDue,
+    Operation,
+    Outcome,
+    Record,
+    Refused,
+    Release,
+    Renew,
+    Reserve,
+    UnknownBudget,
+    UnknownHold,
+)
+from ledger.spend.tables import HoldRow
+
+_MAX_LEASE_S = 30 * 86_400
+
+
+class Spend:
+    """The only way to move spend. `owner` is this process's name on the leases of its holds.
+
+    Every method may raise DatabaseUnavailable (what was asked may or may not have been done; asking again with the
+    same ids is safe) and LedgerStopped. Never await one inside a transaction of `Database.write()`: on SQLite it
+    would wait for the lock that the transaction holds.
+    """
+
+    def __init__(self, database: Database, clock: Clock, owner: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._ledger = _ledger(database)
+        self._batches = Batches(self._ledger)
+        self._days: dict[str, str] = {}
+
+    async def start(self) -> None:
+        await self._ledger.open()
+        self._batches.start()
+
+    async def close(self) -> None:
+        await self._batches.close()
+        await self._ledger.close()
+
+    async def open_budget(self, budget: NewBudget) -> Budget:
+        """Makes the budget; asked again, answers with the row as it is (its limit too).
+
+        Raises IdempotencyConflict where the id is that of another tenant's, kind's or period's budget.
+        """
+        return await budgets.open_budget(self._database, budget, self._clock.now_us())
+
+    async def open_day_budget(self, tenant_id: str, limit_usd_nanos: int) -> str:
+        """The id of the tenant's budget of this UTC day, made with this limit when it is first asked for.
+
+        A clock that moves back reopens nothing: the last day that was opened counts.
+        """
+        today = budgets.utc_day(self._clock.now_us())
+        if self._days.get(tenant_id, "") < today:
+            day = max(today, await budgets.latest_day(self._database, tenant_id))
+            await self.open_budget(budgets.day_budget(tenant_id, day, limit_usd_nanos))
+            self._days[tenant_id] = day
+        return budgets.day_budget(tenant_id, self._days[tenant_id], limit_usd_nanos).id
+
+    async def set_limit(self, budget_id: str, limit_usd_nanos: int) -> Budget:
+        """Raises NotFound, and Conflict where more than that is spent or held already."""
+        return await budgets.set_limit(self._database, budget_id, limit_usd_nanos)
+
+    async def budget(self, budget_id: str) -> Budget | None:
+        return await budgets.read_budget(self._database, budget_id)
+
+    async def reserve(
+        self,
+        *,
+        tenant_id: str,
+        budgets: Sequence[str],
+        amount_usd_nanos: int,
+        hold_id: str | None = None,
+        lease_s: float = 120,
+        ends_by: EndsBy = "lease",
+    ) -> Hold:
+        """Takes the amount from all of the budgets, or from none.
+
+        The same `hold_id` asked again answers with its hold as it stands. If the caller is cancelled, a hold whose
+        id it did not choose is released; one whose id it knows it can ask for again, until the lease runs out.
+        Raises BudgetRefused with the room that was seen in the same transaction, NotFound for a budget that does
+        not exist, IdempotencyConflict where `hold_id` was another tenant's, amount's or other budgets'.
+        """
+        now_us = self._clock.now_us()
+        hold = Hold(
+            id=new_id("hold") if hold_id is None else checks.name(hold_id, "hold_id"),
+            tenant_id=checks.name(tenant_id, "tenant_id"),
+            budgets=checks.names(tuple(budgets), "budgets"),
+            amount_usd_nanos=checks.amount(amount_usd_nanos, "amount_usd_nanos"),
+            owner=self._owner,
+            lease_until_us=now_us + _lease_us(lease_s),
+            ends_by=ends_by,
+            created_at_us=now_us,
+        )
+        future = self._batches.submit(Reserve(hold))
+        try:
+            outcome = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if hold_id is None:
+                future.add_done_callback(self._release_abandoned)
+            raise
+        match outcome:
+            case Held():
+                return outcome.hold
+            case Refused():
+                raise BudgetRefused(outcome.budget_id, amount_usd_nanos, outcome.room_usd_nanos)
+        raise _error(outcome)
+
+    async def mark_sent(self, hold: Hold, *, floor_usd_nanos: int = 0, event: EventDraft | None = None) -> None:
+        """Says, before it happens, that something leaves which may cost; again, to raise the floor as it grows.
+
+        Should the owner die, the sweeper captures the floor and records the event as an estimate.
+        Raises HoldEnded, NotFound.
+        """
+        floor = checks.amount(floor_usd_nanos, "floor_usd_nanos")
+        row = self._row(event)
+        await self._done(MarkSent(hold.id, hold.fence, floor, row, self._clock.now_us()))
+
+    async def renew(self, hold: Hold, lease_s: float = 120) -> None:
+        """Raises HoldEnded, NotFound."""
+        await self._done(Renew(hold.id, hold.fence, self._clock.now_us() + _lease_us(lease_s)))
+
+    async def capture(
+        self,
+        hold_id: str,
+        amount_usd_nanos: int,
+        *,
+        fence: int | None = None,
+        to_account: str = "upstream",
+        event: EventDraft | None = None,
+    ) -> Captured:
+        """Spends the actual amount and gives the rest of the hold back.
+
+        What exceeds the hold is taken only if every budget has room for it; else what was held is captured, and
+        the excess is the overrun, which the node bears. The event is recorded in the same transaction, with what
+        was charged as its cost. The same capture again answers as before.
+        Raises HoldEnded where it ended otherwise or `fence` is an old one, NotFound, IdempotencyConflict where
+        the event's id was recorded before.
+        """
+        checks.name(hold_id, "hold_id")
+        amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
+        to = checks.name(to_account, "to_account")
+        asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us())
+        outcome = await asyncio.shield(self._batches.submit(asked))
+        if isinstance(outcome, Captured):
+            return outcome
+        raise _error(outcome)
+
+    async def release(self, hold_id: str, *, fence: int | None = None, event: EventDraft | None = None) -> None:
+        """Gives the whole hold back. The same release again is answered as before.
+
+        Raises HoldEnded where it ended otherwise, NotFound, IdempotencyConflict where the event's id was recorded.
+        """
+        checks.name(hold_id, "hold_id")
+        await self._done(Release(hold_id, fence, self._row(event), self._clock.now_us()))
+
+    async def record(
+        self,
+        event: EventDraft,
+        *,
+        from_account: str | None = None,
+        to_account: str | None = None,
+        amount_usd_nanos: int = 0,
+        movement: MovementKind = "settlement",
+    ) -> str:
+        """An event without a hold, and the movement that belongs to it where an amount and accounts are named.
+
+        Answers with the event's id; an id that was recorded before changes nothing.
+        """
+        amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
+        moved = None
+        if from_account is not None and to_account is not None:
+            accounts = checks.name(from_account, "from_account"), checks.name(to_account, "to_account")
+            if accounts[0] == accounts[1]:
+                raise InvalidInput("to_account", "must differ from from_account")
+            moved = MovementDraft(movement, *accounts, amount)
+        elif amount or from_account is not None or to_account is not None:
+            raise InvalidInput("amount_usd_nanos", "needs from_account and to_account")
+        await self._done(Record(checks.event_row(event, self._clock.now_us()), moved))
+        return event.id
+
+    async def expire(self, hold_id: str) -> bool:
+        """The sweeper's: ends the hold if its lease has run out. False where it is not due."""
+        outcome = await asyncio.shield(self._batches.submit(Expire(hold_id, self._clock.now_us())))
+        return not isinstance(outcome, NotDue | UnknownHold)
+
+    async def holds(self, *, state: str | None = None, budget_id: str | None = None) -> list[Hold]:
+        """Oldest first."""
+        asked = select(HoldRow)
+        if state is not None:
+            asked = asked.where(HoldRow.state == state)
+        if budget_id is not None:
+            asked = asked.where(_names_budget(self._database, budget_id))
+        async with self._database.read() as session:
+            rows = (await session.exec(asked.order_by(col(HoldRow.created_at_us), col(HoldRow.id)))).all()
+        return [_hold(row) for row in rows]
+
+    async def _done(self, operation: Operation) -> None:
+        outcome = await asyncio.shield(self._batches.submit(operation))
+        if isinstance(outcome, Ended | UnknownHold | Differs):
+            raise _error(outcome)
+
+    def _row(self, event: EventDraft | None) -> EventRow | None:
+        return None if event is None else checks.event_row(event, self._clock.now_us())
+
+    def _release_abandoned(self, future: asyncio.Future[Outcome]) -> None:
+        if future.cancelled() or future.exception() is not None or not isinstance(outcome := future.result(), Held):
+            return
+        released = self._batches.submit(Release(outcome.hold.id, None, None, self._clock.now_us()))
+        released.add_done_callback(lambda done: done.exception())  # the lease ends what this could not
+
+
+def _ledger(database: Database) -> Ledger:
+    if database.is_sqlite:
+        from ledger.spend.sqlite import SqliteLedger
+
+        return SqliteLedger(database)
+    from ledger.spend.postgres import PostgresLedger
+
+    return PostgresLedger(database)
+
+
+def _lease_us(lease_s: float) -> int:
+    if not 0 <= lease_s <= _MAX_LEASE_S:
+        raise InvalidInput("lease_s", f"must be from 0 to {_MAX_LEASE_S}")
+    return int(lease_s * SECOND_US)
+
+
+def _error(outcome: Outcome) -> Exception:
+    match outcome:
+        case UnknownBudget():
+            return NotFound(f"there is no budget {outcome.budget_id}")
+        case UnknownHold():
+            return NotFound(f"there is no hold {outcome.hold_id}")
+        case Differs():
+            return IdempotencyConflict(f"the same id came before with another {outcome.field}")
+        case Ended("held"):
+            return HoldEnded("the hold has another owner now")
+        case Ended():
+            return HoldEnded(f"the hold was {outcome.state} before")
+    raise AssertionError(outcome)
+
+
+def _names_budget(database: Database, budget_id: str) -> ColumnElement[bool]:
+    if database.is_sqlite:
+        named = func.json_each(HoldRow.budgets).table_valued("value")
+        return exists().where(named.c.value == budget_id)
+    return type_coerce(col(HoldRow.budgets), ARRAY(Text)).contains([budget_id])
+
+
+def _hold(row: HoldRow) -> Hold:
+    values = {field.name: getattr(row, field.name) for field in fields(Hold)}
+    return Hold(**values | {"budgets": tuple(row.budgets)})
