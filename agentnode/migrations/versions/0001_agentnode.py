@@ -1,0 +1,81 @@
+"""The node's first tables."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "agentnode_0001"
+down_revision = None
+branch_labels = ("agentnode",)
+depends_on = None
+
+
+def upgrade() -> None:
+    _a2a()
+
+
+def downgrade() -> None:
+    for table in ("task_event", "task"):
+        op.drop_table(table)
+
+
+def _a2a() -> None:
+    op.create_table(
+        "task",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("context_id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("payer", sa.String()),
+        sa.Column("skill", sa.String(), nullable=False),
+        sa.Column("dialect", sa.String(), nullable=False),
+        sa.Column("x402_version", sa.Integer(), nullable=False),
+        sa.Column("price_usd_nanos", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("lease_owner", sa.String()),
+        sa.Column("lease_until_us", sa.BigInteger()),
+        sa.Column("expires_at_us", sa.BigInteger()),
+        sa.Column("open_key", sa.String()),
+        sa.Column("receipt_id", sa.String()),
+        sa.Column("payment_id", sa.String()),
+        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("status_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("open_key"),
+        sa.CheckConstraint(
+            "state IN ('submitted', 'working', 'input-required', 'completed', 'failed', 'canceled', 'rejected')",
+            name="state",
+        ),
+        sa.CheckConstraint("dialect IN ('1.0', '0.3', 'p402')", name="dialect"),
+        sa.CheckConstraint("x402_version IN (1, 2)", name="x402_version"),
+        sa.CheckConstraint("price_usd_nanos >= 0", name="price"),
+        sa.CheckConstraint("seq >= 1 AND version >= 1", name="counted"),
+        sa.CheckConstraint(
+            "(state IN ('completed', 'failed', 'canceled', 'rejected')) = (ended_at_us IS NOT NULL)", name="ended"
+        ),
+        sa.CheckConstraint(
+            "ended_at_us IS NULL OR (lease_until_us IS NULL AND open_key IS NULL)", name="ended_is_free"
+        ),
+    )
+    op.create_index("ix_task_tenant", "task", ["tenant_id", "status_at_us", "id"])
+    op.create_index("ix_task_context", "task", ["context_id", "status_at_us", "id"])
+    for name, columns, condition in (
+        ("ix_task_payer", ["payer", "status_at_us", "id"], "payer IS NOT NULL"),
+        ("ix_task_lease", ["lease_until_us"], "lease_until_us IS NOT NULL"),
+        ("ix_task_quote", ["expires_at_us"], "expires_at_us IS NOT NULL"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, "task", columns, sqlite_where=where, postgresql_where=where)
+    op.create_table(
+        "task_event",
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("state", sa.String()),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", "seq"),
+    )
