@@ -66,12 +66,12 @@ class Bazaar:
         """One listing as answers show it. Raises NotFound."""
         return as_dict(await self.listing(listing_id))
 
-    async def listings(
-        self, tenant_id: str | None = None, *, limit: int = 50, cursor: str | None = None
-    ) -> dict[str, Any]:
-        """`{object:"list", data:[listing], next_cursor}`, newest first; all active ones, or all of one tenant's."""
-        search = Search.parse({"sort": "newest", "limit": limit, "cursor": cursor})
-        found, after = page(await self._rows(tenant_id), search)
+    async def listings(self, filters: Mapping[str, Any], *, tenant_id: str | None = None) -> dict[str, Any]:
+        """`{object:"list", data:[listing], next_cursor}`, newest first: the active ones, or all of one tenant's.
+
+        Takes discover's filters too. Raises InvalidInput naming the filter.
+        """
+        found, after = page(await self._rows(tenant_id), Search.parse({"sort": "newest", **filters}))
         return {"object": "list", "data": [as_dict(listing) for listing in found], "next_cursor": after}
 
     async def discover(self, filters: Mapping[str, Any]) -> dict[str, Any]:

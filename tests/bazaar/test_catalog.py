@@ -57,7 +57,7 @@ async def test_a_published_listing_is_found_with_its_exact_price(bazaar: Bazaar)
     assert (listing["health"], listing["status"], listing["version"]) == ("unknown", "active", 1)
     assert await bazaar.get(listing["id"]) == listing
     assert (await bazaar.discover({"capability": "ask"}))["resources"] == [listing]
-    assert (await bazaar.listings())["data"] == [listing]
+    assert (await bazaar.listings({}))["data"] == [listing]
 
 
 @pytest.mark.database
@@ -71,14 +71,14 @@ async def test_the_same_place_of_the_same_tenant_is_updated_and_another_tenants_
     assert (again["id"], again["version"]) == (first["id"], 1)
     assert (dearer["id"], dearer["version"], dearer["price_per_call_usd_exact"]) == (first["id"], 2, "0.02")
     assert theirs["id"] != first["id"]
-    assert [listing["id"] for listing in (await bazaar.listings("t1"))["data"]] == [first["id"]]
+    assert [listing["id"] for listing in (await bazaar.listings({}, tenant_id="t1"))["data"]] == [first["id"]]
 
 
 @pytest.mark.database
 async def test_one_place_published_many_times_at_once_is_one_listing(bazaar: Bazaar) -> None:
     published = await asyncio.gather(*(bazaar.publish("t1", priced()) for _ in range(8)))
     assert len({listing["id"] for listing in published}) == 1
-    assert len((await bazaar.listings())["data"]) == 1
+    assert len((await bazaar.listings({}))["data"]) == 1
 
 
 async def test_a_card_that_may_not_be_fetched_is_named_and_nothing_is_listed(bazaar: Bazaar) -> None:
@@ -90,7 +90,7 @@ async def test_a_card_that_may_not_be_fetched_is_named_and_nothing_is_listed(baz
     verdict = await bazaar.validate(body)
     assert verdict["listable"] is False
     assert [check["rule"] for check in verdict["checks"] if not check["ok"]] == ["card_readable"]
-    assert (await bazaar.listings())["data"] == []
+    assert (await bazaar.listings({}))["data"] == []
 
 
 async def test_validate_says_what_publish_would_and_lists_nothing(bazaar: Bazaar) -> None:
@@ -99,7 +99,7 @@ async def test_validate_says_what_publish_would_and_lists_nothing(bazaar: Bazaar
     assert [(c["rule"], c["field"], c["seen"]) for c in refused["checks"] if not c["ok"]] == [
         ("payee_given_where_priced", "pay_to", "None")
     ]
-    assert (await bazaar.listings())["data"] == []
+    assert (await bazaar.listings({}))["data"] == []
 
 
 @pytest.mark.database
