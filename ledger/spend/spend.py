@@ -216,6 +216,12 @@ class Spend:
         outcome = await asyncio.shield(self._batches.submit(Expire(hold_id, self._clock.now_us())))
         return not isinstance(outcome, NotDue | UnknownHold)
 
+    async def hold(self, hold_id: str) -> Hold | None:
+        """The hold as it stands now."""
+        async with self._database.read() as session:
+            row = await session.get(HoldRow, hold_id)
+        return None if row is None else _hold(row)
+
     async def holds(self, *, state: str | None = None, budget_id: str | None = None) -> list[Hold]:
         """Oldest first."""
         asked = select(HoldRow)
