@@ -7,8 +7,8 @@ import ipaddress
 import httpx
 from fastapi import APIRouter, Request, Response
 
-from agentnode.payments import ChainSilent
 from ledger.errors import NotFound
+from trust.errors import ChainUnavailable
 
 
 def router(rpc_url: str) -> APIRouter:
@@ -24,7 +24,7 @@ def router(rpc_url: str) -> APIRouter:
                 request.method, path, content=await request.body(), headers={"content-type": "application/json"}
             )
         except httpx.HTTPError as error:
-            raise ChainSilent("the embedded chain does not answer; restart the node") from error
+            raise ChainUnavailable("the embedded chain does not answer; restart the node") from error
         return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
 
     @routes.post("")

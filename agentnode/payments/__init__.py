@@ -1,7 +1,6 @@
 """Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
 
 from agentnode.payments.errors import (
-    ChainSilent,
     PaymentRefused,
     PaymentsAbsent,
     PaymentUnknown,
@@ -17,7 +16,6 @@ from agentnode.payments.requirement import PaymentRequirement, Terms
 __all__ = [
     "RECEIPT_TYP",
     "X402_EXTENSION_URIS",
-    "ChainSilent",
     "Journal",
     "PaymentRefused",
     "PaymentRequirement",

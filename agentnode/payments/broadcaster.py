@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from agentnode.payments.errors import ChainSilent
+from trust.errors import ChainUnavailable
 
 _TIMEOUT_S = 10.0
 _GAS_MARGIN_PERCENT = 130
@@ -32,7 +32,7 @@ class Fees:
 
 
 class Broadcaster:
-    """Raises RpcRefused where the chain's node says no, and ChainSilent where it is not known what it says."""
+    """Raises RpcRefused where the chain's node says no, and ChainUnavailable where it is not known what it says."""
 
     def __init__(self, rpc_url: str) -> None:
         self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
@@ -65,7 +65,7 @@ class Broadcaster:
         try:
             answer = (await self._client.post(self._rpc_url, json=request)).raise_for_status().json()
         except (httpx.HTTPError, ValueError) as error:
-            raise ChainSilent(f"{method} got no answer from the chain; is the node at AGENTNODE_RPC_URL up?") from error
+            raise ChainUnavailable(f"{method} got no answer; is the chain at AGENTNODE_RPC_URL up?") from error
         if "error" in answer:
             raise RpcRefused(method, answer["error"])
         return answer.get("result")

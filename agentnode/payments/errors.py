@@ -5,7 +5,6 @@
     SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
     PaymentUnknown        404  PAYMENT_NOT_FOUND
     PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
-    ChainSilent           503  CHAIN_UNAVAILABLE: the chain does not answer, so nothing is sent
 """
 
 from __future__ import annotations
@@ -74,10 +73,3 @@ class PaymentsAbsent(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("this node has no chain to be paid on; start it with --chain, or ask for a free skill")
-
-
-class ChainSilent(Unavailable):
-    """The chain does not answer: nothing is decided and nothing is sent."""
-
-    code = "CHAIN_UNAVAILABLE"
-    retry_after_ms = 2_000

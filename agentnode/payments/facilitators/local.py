@@ -25,7 +25,7 @@ class LocalFacilitator:
         self._clock = clock
 
     async def settle(self, payment_id: str, offered: Authorization, asked: PaymentRequirement) -> Settlement:
-        """Settle what was offered for a payment of ours. Raises PaymentRefused, SettlementPending, ChainSilent."""
+        """Settle what was offered for a payment of ours. Raises what ExactScheme.settle does."""
         payload, requirements = _library_shapes(offered, asked.accepts_v2())
         return await self._scheme.settle(payload, requirements, payment_id, offered)
 

@@ -9,10 +9,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from agentnode.payments.errors import ChainSilent, PaymentRefused, X402Code
+from agentnode.payments.errors import PaymentRefused, X402Code
 from agentnode.payments.submission import Authorization
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
+from trust.errors import ChainUnavailable
 
 if TYPE_CHECKING:
     from x402.schemas import PaymentPayload, PaymentRequirements
@@ -45,7 +46,7 @@ class ExactScheme:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def verify(self, payload: PaymentPayload, requirements: PaymentRequirements) -> str:
-        """The payer's address. Raises PaymentRefused where the payload would not settle, ChainSilent if unclear."""
+        """The payer's address. Raises PaymentRefused where the payload would not settle, ChainUnavailable if unclear."""
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme
 
         answer = await self._in_thread(ExactEvmScheme(self._signer).verify, payload, requirements)
@@ -59,7 +60,7 @@ class ExactScheme:
         """The journal's entry once it is settled.
 
         Verified with a simulation first: what would not settle is refused before the journal knows of it.
-        Raises PaymentRefused, SettlementPending, ChainSilent.
+        Raises PaymentRefused, SettlementPending, ChainUnavailable.
         """
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme, ExactEvmSchemeConfig
 
@@ -80,18 +81,18 @@ class ExactScheme:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise PaymentRefused("SETTLEMENT_FAILED", "the payload is malformed") from error
         except Exception as error:
-            raise ChainSilent("the chain did not answer while the payment was checked; nothing was sent") from error
+            raise ChainUnavailable("the chain did not answer while the payment was checked; nothing was sent") from error
 
 
 def refusal(reason: str, message: str) -> AgentNodeError:
     """The extension's error code for one of the library's reasons."""
     if reason == "invalid_exact_evm_failed_to_verify_signature" and _is_silence(message):
-        return ChainSilent("the chain did not answer while the payment was checked; nothing was sent")
+        return ChainUnavailable("the chain did not answer while the payment was checked; nothing was sent")
     for part, code, sentence in _CODES:
         if part in reason:
             return PaymentRefused(code, sentence)
     if _is_silence(message):
-        return ChainSilent("the chain did not answer while the payment was checked; nothing was sent")
+        return ChainUnavailable("the chain did not answer while the payment was checked; nothing was sent")
     return PaymentRefused("SETTLEMENT_FAILED", f"the payment could not be settled ({reason})")
 
 
