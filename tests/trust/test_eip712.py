@@ -179,7 +179,7 @@ def test_a_signature_that_no_key_can_have_made_is_refused() -> None:
     ],
 )
 def test_what_encoders_read_differently_is_refused_before_encoding(change: dict[str, Any], param: str) -> None:
-    """Null for a string, floats, booleans, short bytes: some wallets hash them, each in its own way; here none passes."""
+    """Null for a string, floats, booleans, short bytes: wallets hash them each in its own way; here none passes."""
     with pytest.raises(InvalidInput) as refusal:
         eip712.mandate_typed_data(replace(MANDATE, **change), 31337, AUTHORITY)
     assert refusal.value.param == param
