@@ -1,1 +1,36 @@
-"""One engine for LLM work: quote, complete, stream."""
+"""LLM work on account: quote, complete, stream, with prices, bounds, holds and one event per upstream call."""
+
+from __future__ import annotations
+
+from engine.catalog import OFFLINE, Catalog, Model
+from engine.completion import Account, Call, Chunk, Completion, Quote
+from engine.engine import Engine
+from engine.errors import ModelUnavailable, ModelUnknown, UpstreamError
+from engine.providers import Embedder, Provider, Providers, upstream_from_table, with_known
+from engine.request import CompletionRequest
+from engine.upstream import Upstream, UpstreamModel
+from engine.usage import Usage
+
+__all__ = [
+    "OFFLINE",
+    "Account",
+    "Call",
+    "Catalog",
+    "Chunk",
+    "Completion",
+    "CompletionRequest",
+    "Embedder",
+    "Engine",
+    "Model",
+    "ModelUnavailable",
+    "ModelUnknown",
+    "Provider",
+    "Providers",
+    "Quote",
+    "Upstream",
+    "UpstreamError",
+    "UpstreamModel",
+    "Usage",
+    "upstream_from_table",
+    "with_known",
+]

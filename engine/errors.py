@@ -1,0 +1,95 @@
+"""The engine's leaves of the error tree.
+
+    AgentNodeError
+    +-- NotFound
+    |   +-- ModelUnknown            404     MODEL_NOT_FOUND: no catalog prices it, so it is not called
+    +-- Unavailable
+    |   +-- ModelUnavailable        503     MODEL_UNAVAILABLE: priced, but its upstream has no key here
+    +-- UpstreamError               502     UPSTREAM_ERROR: the upstream answered with a failure, or with nothing of use
+        +-- UpstreamUnreachable             UPSTREAM_UNREACHABLE: nothing reached it, nothing is owed
+        +-- UpstreamRefused                 UPSTREAM_REFUSED: it refused the call (4xx), nothing is owed
+        |   +-- UpstreamBusy                UPSTREAM_BUSY: 429, with the wait it asked for
+        |   +-- PromptRejected      400     PROMPT_REJECTED: the upstream says the request itself is wrong
+        +-- UpstreamTimedOut                UPSTREAM_TIMEOUT: sent, and no answer in time
+        +-- UpstreamGarbled                 UPSTREAM_GARBLED: what it sent is not a completion
+        +-- StreamCut                       UPSTREAM_CUT: the stream broke off before its end
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ledger.errors import AgentNodeError, NotFound, Unavailable
+
+
+class ModelUnknown(NotFound):
+    """No catalog prices the model, so it is not called."""
+
+    code = "MODEL_NOT_FOUND"
+
+
+class ModelUnavailable(Unavailable):
+    """The model is priced, but nothing here can serve the request with it."""
+
+    code = "MODEL_UNAVAILABLE"
+
+
+class UpstreamError(AgentNodeError):
+    """The upstream answered with a failure, or with nothing of use.
+
+    `reached` says whether the upstream saw the call, `owed` whether it may bill for it; where that cannot be known
+    both are true, so that the ledger never forgets a call that was billed.
+    """
+
+    code = "UPSTREAM_ERROR"
+    status = 502
+    reached: ClassVar[bool] = True
+    owed: ClassVar[bool] = True
+    charged_usd_nanos: int = 0
+    """What the caller was charged all the same: the prompt, and what had come of the answer."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """Nothing reached the upstream."""
+
+    code = "UPSTREAM_UNREACHABLE"
+    reached = False
+    owed = False
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream refused the call, so it does not bill for it."""
+
+    code = "UPSTREAM_REFUSED"
+    owed = False
+
+
+class UpstreamBusy(UpstreamRefused):
+    """The upstream's rate limit was reached."""
+
+    code = "UPSTREAM_BUSY"
+
+
+class PromptRejected(UpstreamRefused):
+    """The upstream says that the request itself is wrong."""
+
+    code = "PROMPT_REJECTED"
+    status = 400
+
+
+class UpstreamTimedOut(UpstreamError):
+    """The call was sent and no answer came in time."""
+
+    code = "UPSTREAM_TIMEOUT"
+
+
+class UpstreamGarbled(UpstreamError):
+    """What the upstream sent is not a completion."""
+
+    code = "UPSTREAM_GARBLED"
+
+
+class StreamCut(UpstreamError):
+    """The upstream's stream broke off before its end."""
+
+    code = "UPSTREAM_CUT"

@@ -1,0 +1,24 @@
+"""Who serves completions: adapters, the table of upstreams, and the provider that needs no network."""
+
+from __future__ import annotations
+
+from engine.providers.embedder import Embedder
+from engine.providers.offline import OfflineProvider
+from engine.providers.openai_compatible import OpenAICompatible
+from engine.providers.provider import Answer, Piece, Provider
+from engine.providers.providers import Providers
+from engine.providers.upstream_tables import upstream_from_table
+from engine.providers.upstreams import KNOWN, with_known
+
+__all__ = [
+    "KNOWN",
+    "Answer",
+    "Embedder",
+    "OfflineProvider",
+    "OpenAICompatible",
+    "Piece",
+    "Provider",
+    "Providers",
+    "upstream_from_table",
+    "with_known",
+]

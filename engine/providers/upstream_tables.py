@@ -1,0 +1,113 @@
+"""Upstreams as the operator writes them in the settings file, checked field by field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from engine.catalog.models import TIERS
+from engine.providers.upstreams import KNOWN
+from engine.upstream import Upstream, UpstreamModel
+from ledger.errors import InvalidInput
+from ledger.money import usd_nanos
+
+
+def upstream_from_table(table: Mapping[str, Any], where: str = "upstreams") -> Upstream:
+    """From `[[upstreams]]`; a known name takes what the table leaves out from KNOWN. Raises InvalidInput."""
+    _refuse_unknown(table, {"name", "base_url", "api_key_env", "models", "test"}, where)
+    name = _text(table, "name", where)
+    if name == "offline" or "/" in name:
+        raise InvalidInput(f"{where}.name", "must not be offline, and holds no slash")
+    known = KNOWN.get(name)
+    base_url = _text(table, "base_url", where) if known is None or "base_url" in table else known.base_url
+    if not base_url.startswith(("http://", "https://")):
+        raise InvalidInput(f"{where}.base_url", "must begin with http:// or https://")
+    models = table.get("models", [])
+    if not isinstance(models, list):
+        raise InvalidInput(f"{where}.models", "must be a list of tables")
+    test = table.get("test", False)
+    if not isinstance(test, bool):
+        raise InvalidInput(f"{where}.test", "must be true or false")
+    return Upstream(
+        name=name,
+        base_url=base_url.rstrip("/"),
+        api_key_env=table.get("api_key_env", known.api_key_env if known else None) or None,
+        models=tuple(upstream_model_from_table(model, f"{where}.models[{i}]") for i, model in enumerate(models)),
+        price_list=known.price_list if known else None,
+        max_tokens_field=known.max_tokens_field if known else "max_tokens",
+        test=test,
+    )
+
+
+def upstream_model_from_table(table: Mapping[str, Any], where: str = "upstreams.models") -> UpstreamModel:
+    """From `[[upstreams.models]]` (wire.md, Operator's face). Raises InvalidInput naming the field."""
+    prices = ("input_usd_per_mtok", "output_usd_per_mtok")
+    optional = ("cache_read_usd_per_mtok", "cache_write_usd_per_mtok")
+    known = {"id", "context", "max_output", "capabilities", "tier", "quality", *prices, *optional}
+    _refuse_unknown(table, known, where)
+    rates: dict[str, int | None] = {}
+    for name in (*prices, *optional):
+        if name in table:
+            rates[name.replace("_usd_", "_nanos_")] = usd_nanos(table[name], f"{where}.{name}")
+        elif name in prices:
+            raise InvalidInput(f"{where}.{name}", "is missing: a model without a price is not called")
+    return UpstreamModel(
+        id=_text(table, "id", where),
+        context=_count(table, "context", where),
+        max_output=_count(table, "max_output", where),
+        capabilities=_names(table, "capabilities", where, ("chat",)),
+        tier=_one_of(table, "tier", where, TIERS, "budget"),
+        quality=_share(table, "quality", where),
+        **rates,  # type: ignore[arg-type]  # the two required ones are there
+    )
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if not isinstance(table, Mapping):
+        raise InvalidInput(where, "must be a table")
+    for name in table:
+        if name not in known:
+            raise InvalidInput(f"{where}.{name}", "is not a setting; known are " + ", ".join(sorted(known)))
+
+
+def _text(table: Mapping[str, Any], name: str, where: str) -> str:
+    value = table.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{where}.{name}", "must be text")
+    return value
+
+
+def _count(table: Mapping[str, Any], name: str, where: str) -> int | None:
+    value = table.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"{where}.{name}", "must be a whole number of tokens")
+    return value
+
+
+def _names(table: Mapping[str, Any], name: str, where: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    value = table.get(name, otherwise)
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise InvalidInput(f"{where}.{name}", "must be a list of names")
+    return tuple(value)
+
+
+def _one_of(table: Mapping[str, Any], name: str, where: str, options: Sequence[str], otherwise: str) -> str:
+    value = table.get(name, otherwise)
+    if value not in options:
+        raise InvalidInput(f"{where}.{name}", "must be one of " + ", ".join(options))
+    return str(value)
+
+
+def _share(table: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = table.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise InvalidInput(f"{where}.{name}", "must be a number from 0 to 1")
+    if not math.isfinite(value) or not 0 <= value <= 1:
+        raise InvalidInput(f"{where}.{name}", "must be a number from 0 to 1")
+    return float(value)

@@ -1,0 +1,184 @@
+"""What is asked of the engine: a chat completion in OpenAI's fields, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from ledger.errors import InvalidInput
+
+FORWARDED = frozenset(
+    {
+        *("temperature", "top_p", "stop", "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias"),
+        *("logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
+        *("functions", "function_call", "reasoning_effort", "verbosity"),
+    }
+)
+"""The options that go to an upstream; whatever is not here stays with us."""
+
+NOT_OFFERED = frozenset({"audio", "modalities", "prediction", "web_search_options"})
+"""OpenAI's own fields whose price cannot be bounded before the call."""
+
+SET_ASIDE = frozenset(
+    {
+        *("p402", "metadata", "user", "safety_identifier", "prompt_cache_key"),
+        *("store", "stream", "stream_options", "service_tier"),
+    }
+)
+"""What a body may carry and no upstream gets: our own fields, who the customer is, and how the answer is delivered."""
+
+MAX_CHOICES = 16
+MAX_TOKENS = 10_000_000
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_PARTS = frozenset({"text", "image_url", "refusal"})
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """One chat completion.
+
+    `messages` and `options` are in OpenAI's form; `model` is a catalog id, an upstream's own name for a model, or
+    absent or `auto` for the engine's choice; without `max_tokens` the engine sets a limit of its own.
+    Raises InvalidInput naming the field.
+    """
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    max_tokens: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_messages(self.messages)
+        if self.model is not None and (not isinstance(self.model, str) or not 0 < len(self.model) <= 200):
+            raise InvalidInput("model", "must be a name of at most 200 characters")
+        if self.max_tokens is not None:
+            _check_count("max_tokens", self.max_tokens, MAX_TOKENS)
+        for name, value in self.options.items():
+            if name not in FORWARDED:
+                raise InvalidInput(name, "is not an option of a chat completion here")
+            if name == "n" and value is not None:
+                _check_count("n", value, MAX_CHOICES)
+        self.prompt_bytes  # noqa: B018  text that no JSON can carry is refused here, not in the middle of a call
+
+    @classmethod
+    def parse(cls, body: Any) -> CompletionRequest:
+        """The request in the body of `POST /v1/chat/completions`; fields that are ours are set aside."""
+        if not isinstance(body, dict):
+            raise InvalidInput("body", "must be a JSON object")
+        for name in body.keys() & NOT_OFFERED:
+            raise InvalidInput(name, "is not offered: what it costs is not known before the call")
+        if body.get("service_tier") not in (None, "auto", "default"):
+            raise InvalidInput("service_tier", "must be default: other tiers have other prices")
+        limits = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+        own = {"messages", "model", "max_tokens", "max_completion_tokens"} | SET_ASIDE
+        return cls(
+            messages=body.get("messages"),  # type: ignore[arg-type]  # checked by the constructor
+            model=body.get("model"),
+            max_tokens=limits[0] if limits else None,
+            options={name: value for name, value in body.items() if name not in own},
+        )
+
+    @property
+    def wanted(self) -> str | None:
+        """The model that was asked for by name; None leaves it to the engine."""
+        return None if self.model in (None, "auto") else self.model
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for (`n`)."""
+        return self.options.get("n") or 1
+
+    @cached_property
+    def forwarded(self) -> dict[str, Any]:
+        """The options that are set."""
+        return {name: value for name, value in self.options.items() if value is not None}
+
+    @cached_property
+    def prompt_bytes(self) -> int:
+        """UTF-8 bytes of everything that an upstream may count as prompt: messages, tools and schemas."""
+        counted = {name: self.options.get(name) for name in ("tools", "functions", "response_format")}
+        try:
+            return len(orjson.dumps([self.messages, {name: value for name, value in counted.items() if value}]))
+        except (TypeError, ValueError):
+            raise InvalidInput("messages", "must be JSON: text in valid Unicode, numbers of 64 bits") from None
+
+    @cached_property
+    def images(self) -> list[str]:
+        """The URLs of the images in the messages, `data:` ones too."""
+        return [part["image_url"]["url"] for part in _parts(self.messages) if part["type"] == "image_url"]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each message, as a person would read it."""
+        return [text_of(message) for message in self.messages]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The capabilities that a model must have to answer this at all."""
+        needed = {"chat"}
+        if self.options.get("tools") or self.options.get("functions"):
+            needed.add("function_calling")
+        response_format = self.options.get("response_format")
+        if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
+            needed.add("json")
+        if self.images:
+            needed.add("vision")
+        return frozenset(needed)
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message, its parts joined."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content or () if part.get("type") == "text")
+
+
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise InvalidInput("messages", "must be a list of at least one message")
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise InvalidInput(where, "must be an object")
+        if message.get("role") not in _ROLES:
+            raise InvalidInput(f"{where}.role", "must be one of " + ", ".join(sorted(_ROLES)))
+        _check_content(f"{where}.content", message)
+
+
+def _check_content(where: str, message: dict[str, Any]) -> None:
+    content = message.get("content")
+    if isinstance(content, str):
+        return
+    if content is None:
+        if message["role"] != "assistant":
+            raise InvalidInput(where, "must be text or a list of parts")
+        return
+    if not isinstance(content, list):
+        raise InvalidInput(where, "must be text or a list of parts")
+    for index, part in enumerate(content):
+        here = f"{where}[{index}]"
+        if not isinstance(part, dict) or part.get("type") not in _PARTS:
+            raise InvalidInput(f"{here}.type", "must be one of " + ", ".join(sorted(_PARTS)))
+        cache_control = part.get("cache_control")
+        if isinstance(cache_control, dict) and cache_control.get("ttl") not in (None, "5m"):
+            raise InvalidInput(f"{here}.cache_control.ttl", "must be 5m: longer lifetimes have other prices")
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            raise InvalidInput(f"{here}.text", "must be text")
+        if part["type"] == "image_url":
+            image = part.get("image_url")
+            if not isinstance(image, dict) or not isinstance(image.get("url"), str):
+                raise InvalidInput(f"{here}.image_url", "must be an object with a url")
+
+
+def _check_count(param: str, value: Any, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidInput(param, f"must be a whole number from 1 to {most}")
+
+
+def _parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    contents = (message.get("content") for message in messages)
+    return [part for content in contents if isinstance(content, list) for part in content]

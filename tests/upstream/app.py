@@ -1,0 +1,183 @@
+"""The upstream's HTTP face: OpenAI's one route, and beside it the calls it saw and how it is to behave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+from tests.upstream.behaviour import Behaviour, Reply, reply_to
+
+# developers.openai.com/api/reference, "Create chat completion", without what says who the end customer is.
+FIELDS = {
+    *("audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "max_completion_tokens"),
+    *("max_tokens", "messages", "modalities", "model", "n", "parallel_tool_calls", "prediction", "presence_penalty"),
+    *("reasoning_effort", "response_format", "seed", "stop", "stream", "stream_options", "temperature"),
+    *("tool_choice", "tools", "top_logprobs", "top_p", "verbosity", "web_search_options"),
+}
+
+
+class Upstream:
+    def __init__(self, api_key: str | None = None) -> None:
+        self.api_key = api_key
+        self.app = web.Application(client_max_size=64_000_000)
+        self.app.add_routes(
+            [
+                web.post("/v1/chat/completions", self.chat),
+                web.get("/calls", self.calls),
+                web.post("/behave", self.behave),
+                web.post("/open", self.open),
+            ]
+        )
+        self._always = Behaviour()
+        self._next: list[Behaviour] = []
+        self._bodies: list[dict[str, Any]] = []
+        self._violations: list[str] = []
+        self._waiting = 0
+        self._left = 0
+        self._gate = asyncio.Event()
+
+    async def calls(self, request: web.Request) -> web.Response:
+        """`count` of chat calls, `waiting` at the gate, `left` by their client before the end, the last bodies."""
+        return web.json_response(
+            {
+                "count": len(self._bodies),
+                "waiting": self._waiting,
+                "left": self._left,
+                "violations": self._violations,
+                "bodies": self._bodies[-20:],
+            }
+        )
+
+    async def behave(self, request: web.Request) -> web.Response:
+        """`{"always": {...}, "next": [{...}, ...]}`: fields of Behaviour; `next` is used up, one a call."""
+        told = await request.json()
+        if "always" in told:
+            self._always = Behaviour.of(told["always"])
+        self._next += [Behaviour.of(given) for given in told.get("next", [])]
+        self._gate.clear()
+        return web.json_response({})
+
+    async def open(self, request: web.Request) -> web.Response:
+        self._gate.set()
+        return web.json_response({})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self._bodies.append(body)
+        behaviour = self._next.pop(0) if self._next else self._always
+        refusal = self._refusal(request, body)
+        if refusal is not None:
+            return refusal
+        try:
+            return await self._answer(request, body, behaviour)
+        except (asyncio.CancelledError, ConnectionError):
+            self._left += 1
+            raise
+
+    def _refusal(self, request: web.Request, body: dict[str, Any]) -> web.Response | None:
+        if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
+            return _error(401, "Incorrect API key provided")
+        foreign = sorted(body.keys() - FIELDS) + sorted(name for name in request.headers if "p402" in name.lower())
+        if foreign:
+            self._violations += foreign
+            return _error(400, f"Unrecognized request arguments supplied: {', '.join(foreign)}")
+        if not body.get("model") or not body.get("messages"):
+            return _error(400, "you must provide a model and messages")
+        return None
+
+    async def _answer(self, request: web.Request, body: dict[str, Any], behaviour: Behaviour) -> web.StreamResponse:
+        if behaviour.delay_s:
+            await asyncio.sleep(behaviour.delay_s)
+        await self._pass_gate(behaviour, 0)
+        if behaviour.drop:
+            _cut(request)
+            return web.Response()
+        if behaviour.status != 200:
+            headers = {"Retry-After": behaviour.retry_after} if behaviour.retry_after else {}
+            return _error(behaviour.status, behaviour.error_message, headers)
+        if behaviour.raw is not None:
+            return web.Response(text=behaviour.raw, content_type="application/json")
+        reply = reply_to(body, behaviour)
+        if body.get("stream"):
+            return await self._stream(request, body, behaviour, reply)
+        return await self._whole(request, body, behaviour, reply)
+
+    async def _whole(
+        self, request: web.Request, body: dict[str, Any], behaviour: Behaviour, reply: Reply
+    ) -> web.StreamResponse:
+        message = {"role": "assistant", "content": "".join(reply.pieces), "refusal": None}
+        answer = _head(body, "chat.completion") | {
+            "choices": [
+                {"index": index, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
+                for index in range(body.get("n") or 1)
+            ],
+        }
+        if reply.usage is not None:
+            answer["usage"] = reply.usage
+        if behaviour.cut_after is None:
+            return web.json_response(answer)
+        raw = json.dumps(answer).encode()
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(raw))})
+        await response.prepare(request)
+        await response.write(raw[: len(raw) // 2])
+        _cut(request)
+        return response
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], behaviour: Behaviour, reply: Reply
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        asked = (body.get("stream_options") or {}).get("include_usage")
+        head = _head(body, "chat.completion.chunk") | ({"usage": None} if asked else {})
+
+        async def send(choices: list[dict[str, Any]], **more: Any) -> None:
+            await response.write(b"data: " + json.dumps(head | {"choices": choices} | more).encode() + b"\n\n")
+
+        indexes = range(body.get("n") or 1)
+        for count, piece in enumerate(reply.pieces):
+            delta = {"role": "assistant", "content": piece} if count == 0 else {"content": piece}
+            await send([{"index": index, "delta": delta, "finish_reason": None} for index in indexes])
+            if behaviour.cut_after == count + 1:
+                _cut(request)
+                return response
+            if behaviour.error_after == count + 1:
+                await response.write(b'data: {"error": {"message": "the model fell over"}}\n\n')
+                return response
+            if behaviour.garbage_after == count + 1:
+                await response.write(b"data: {garbage\n\n")
+                return response
+            await self._pass_gate(behaviour, count + 1)
+        if behaviour.end_early:
+            return response
+        await send([{"index": index, "delta": {}, "finish_reason": reply.finish_reason} for index in indexes])
+        if asked and reply.usage is not None:
+            await send([], usage=reply.usage)
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _pass_gate(self, behaviour: Behaviour, chunks: int) -> None:
+        if behaviour.gate_after != chunks:
+            return
+        self._waiting += 1
+        try:
+            await self._gate.wait()
+        finally:
+            self._waiting -= 1
+
+
+def _head(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1_700_000_000, "model": body["model"]}
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    error = {"message": message, "type": "error", "param": None, "code": None}
+    return web.json_response({"error": error}, status=status, headers=headers)
+
+
+def _cut(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.abort()

@@ -1,0 +1,67 @@
+"""Starts the upstream as a process of its own, and asks and tells it things over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+_ROOT = Path(__file__).parents[2]
+
+
+class FakeUpstream:
+    """A running upstream. `url` has no path; the base URL of its API is `api`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.api = f"{url}/v1"
+
+    def calls(self) -> dict[str, Any]:
+        """What `GET /calls` says: count, waiting, left, violations, bodies."""
+        seen: dict[str, Any] = httpx.get(f"{self.url}/calls").json()
+        return seen
+
+    @property
+    def count(self) -> int:
+        return int(self.calls()["count"])
+
+    def behave(self, *following: dict[str, Any], always: dict[str, Any] | None = None) -> None:
+        told: dict[str, Any] = {"next": list(following)}
+        if always is not None:
+            told["always"] = always
+        httpx.post(f"{self.url}/behave", json=told).raise_for_status()
+
+    def open(self) -> None:
+        """Lets pass who waits at the gate."""
+        httpx.post(f"{self.url}/open").raise_for_status()
+
+    def until(self, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Asks until its calls are as wanted; the test's own time limit ends it."""
+        while not reached(seen := self.calls()):
+            pass
+        return seen
+
+
+@contextlib.contextmanager
+def run_upstream(api_key: str | None = None) -> Iterator[FakeUpstream]:
+    command = [sys.executable, "-m", "tests.upstream", "--port", "0", "--ends-with-stdin"]
+    process = subprocess.Popen(
+        [*command, *(["--key", api_key] if api_key else [])],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        word, _, url = process.stdout.readline().strip().partition(" ")
+        assert word == "ready", word
+        yield FakeUpstream(url)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
