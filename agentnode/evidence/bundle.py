@@ -37,8 +37,13 @@ class Line:
     value: dict[str, Any] | None
 
     @property
+    def object(self) -> dict[str, Any]:
+        """Its members; none where it is damaged."""
+        return self.value or {}
+
+    @property
     def kind(self) -> str:
-        return str((self.value or {}).get("kind", "?"))
+        return str(self.object.get("kind", "?"))
 
 
 @dataclass(frozen=True)

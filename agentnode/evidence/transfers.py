@@ -38,7 +38,7 @@ def read_transaction(raw_tx: str) -> SignedCall:
     """Decodes and recovers a raw EIP-1559 transaction. Raises ValueError where it is none, or another call."""
     from eth_abi.abi import decode
     from eth_account import Account
-    from eth_account.typed_transactions import TypedTransaction
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
     from eth_utils.crypto import keccak
     from hexbytes import HexBytes
 
@@ -60,7 +60,7 @@ def read_transaction(raw_tx: str) -> SignedCall:
 
 def raw_from_rpc(transaction: dict[str, Any]) -> str:
     """The raw bytes of a transaction as JSON-RPC shows it; its hash tells whether they are the same."""
-    from eth_account.typed_transactions import TypedTransaction
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
 
     fields = {
         "type": "0x2",
