@@ -6,5 +6,6 @@ from ledger.events import EventDraft
 from ledger.spend.budgets import Budget, NewBudget
 from ledger.spend.operations import Captured, EndsBy, Hold, HoldState
 from ledger.spend.spend import Spend
+from ledger.spend.sweeper import Sweeper
 
-__all__ = ["Budget", "Captured", "EndsBy", "EventDraft", "Hold", "HoldState", "NewBudget", "Spend"]
+__all__ = ["Budget", "Captured", "EndsBy", "EventDraft", "Hold", "HoldState", "NewBudget", "Spend", "Sweeper"]

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import fields
 
-from sqlalchemy import ARRAY, ColumnElement, Text, exists, func, type_coerce
+from sqlalchemy import ColumnElement, Text, exists, func, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 
 from ledger.clock import SECOND_US, Clock
