@@ -107,14 +107,17 @@ class MeteredCall:
             await _uninterrupted(self._abandon(error))
 
     async def _abandon(self, error: BaseException) -> None:
-        if isinstance(error, UpstreamError) and error.owed:
-            error.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
-        elif isinstance(error, UpstreamError) and error.reached:
-            await self._release(self._draft(Usage(), 0, "upstream_refused", deny_code=error.code))
-        elif isinstance(error, InvalidInput) or not self._sent:
-            await self._release(None)
-        else:
-            await self._capture(None, "cut_short")
+        match error:
+            case UpstreamError(owed=True):
+                error.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
+            case UpstreamError(reached=True):
+                await self._release(self._draft(Usage(), 0, "upstream_refused", deny_code=error.code))
+            case UpstreamError() | InvalidInput():
+                await self._release(None)
+            case _ if not self._sent:
+                await self._release(None)
+            case _:
+                await self._capture(None, "cut_short")
 
     async def _capture(
         self, counted: Usage | None, decision: str = "allowed", deny_code: str | None = None

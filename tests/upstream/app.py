@@ -29,8 +29,12 @@ class Upstream:
                 web.get("/calls", self.calls),
                 web.post("/behave", self.behave),
                 web.post("/open", self.open),
+                web.post("/reset", self.reset),
             ]
         )
+        self._begin()
+
+    def _begin(self) -> None:
         self._always = Behaviour()
         self._next: list[Behaviour] = []
         self._bodies: list[dict[str, Any]] = []
@@ -62,6 +66,11 @@ class Upstream:
 
     async def open(self, request: web.Request) -> web.Response:
         self._gate.set()
+        return web.json_response({})
+
+    async def reset(self, request: web.Request) -> web.Response:
+        self._gate.set()
+        self._begin()
         return web.json_response({})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:

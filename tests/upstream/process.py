@@ -36,6 +36,10 @@ class FakeUpstream:
             told["always"] = always
         httpx.post(f"{self.url}/behave", json=told).raise_for_status()
 
+    def reset(self) -> None:
+        """As if just started."""
+        httpx.post(f"{self.url}/reset").raise_for_status()
+
     def open(self) -> None:
         """Lets pass who waits at the gate."""
         httpx.post(f"{self.url}/open").raise_for_status()

@@ -1,0 +1,60 @@
+"""A small world for engine tests: a ledger with one budget, an engine over it, and the upstream `mock`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine import Account, Call, Catalog, Completion, CompletionRequest, Engine, Providers, Upstream, UpstreamModel
+from engine.providers import Embedder, OfflineProvider, OpenAICompatible
+from ledger.clock import SystemClock
+from ledger.database import Database
+from ledger.events import EconomicEvent, Events
+from ledger.money import NANOS_PER_USD
+from ledger.spend import Budget, NewBudget, Spend
+
+MODEL = UpstreamModel("m1", input_nanos_per_mtok=150_000_000, output_nanos_per_mtok=600_000_000, max_output=4_096)
+ONE_USD = NANOS_PER_USD
+
+
+def ask(text: str, **options: Any) -> CompletionRequest:
+    named = {name: options.pop(name) for name in ("model", "max_tokens") if name in options}
+    return CompletionRequest([{"role": "user", "content": text}], **{"model": "mock/m1"} | named, options=options)
+
+
+@dataclass
+class World:
+    engine: Engine
+    spend: Spend
+    events: Events
+    account: Account
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        return await self.engine.complete(request, self.account, Call("req_1"))
+
+    async def budget(self) -> Budget:
+        budget = await self.spend.budget(self.account.budgets[0])
+        assert budget is not None
+        return budget
+
+    async def rows(self) -> Sequence[EconomicEvent]:
+        return (await self.events.list(self.account.tenant_id)).events
+
+
+@contextlib.asynccontextmanager
+async def built(
+    database: Database, api: str, *, limit_usd_nanos: int = ONE_USD, owner: str = "test", quiet_timeout_s: float = 30
+) -> AsyncIterator[World]:
+    spend = Spend(database, SystemClock(), owner)
+    await spend.start()
+    await spend.open_budget(NewBudget("budget", "tenant", "session", limit_usd_nanos))
+    mock = Upstream("mock", api, models=(MODEL,))
+    providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s)])
+    engine = Engine(spend, Catalog.load([mock]), providers, SystemClock())
+    try:
+        yield World(engine, spend, Events(database), Account("tenant", ("budget",)))
+    finally:
+        await engine.close()
+        await spend.close()
