@@ -20,7 +20,7 @@ WORKSHOP = CONTRACTS.parent / ".interop" / "contracts"
 # Those that are deployed; the other files are parts of them.
 DEPLOYED = ["AgentBook", "ContractWallet", "Multicall3", "OddToken", "PlainToken", "UsdCoin", "WorldIdRouter"]
 SETTINGS: dict[str, Any] = {
-    "optimizer": {"enabled": True, "runs": 200},
+    "optimizer": {"enabled": True, "runs": 1_000_000},
     "evmVersion": "cancun",
     "metadata": {"appendCBOR": False},
     "outputSelection": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from .blocks import BlockInMaking, decode_transaction
 from .envelope import RpcError
 from .genesis import fingerprint, genesis_accounts
 from .records import Records
-from .storage import open_database, transaction
+from .storage import ChainFile
 from .vm import DevChain, DevVM, make_chain, open_chain
 
 # A block's cost is linear in them; it bounds how long the first sender of a block waits for the last.
@@ -22,13 +21,13 @@ MOST_TRANSACTIONS = 64
 
 
 class DevelopmentChain:
-    def __init__(self, connection: sqlite3.Connection, chain: DevChain, now_s: Callable[[], int]) -> None:
-        self._connection = connection
+    def __init__(self, file: ChainFile, chain: DevChain, now_s: Callable[[], int]) -> None:
+        self._file = file
         self._chain = chain
         self._now_s = now_s
         self._snapshots: dict[int, int] = {}
         self._next_snapshot = 1
-        self.records = Records(connection)
+        self.records = Records(file)
 
     @classmethod
     def open(cls, path: Path, now_s: Callable[[], int]) -> DevelopmentChain:
@@ -37,17 +36,17 @@ class DevelopmentChain:
         Raises GenesisMismatch or ChainFolderInUse.
         """
         accounts = genesis_accounts()
-        connection = open_database(path, fingerprint(accounts))
-        records = Records(connection)
+        file = ChainFile(path, fingerprint(accounts))
+        records = Records(file)
         if records.has_blocks():
-            return cls(connection, open_chain(connection), now_s)
-        with transaction(connection):
-            chain = make_chain(connection, accounts)
+            return cls(file, open_chain(file.nodes), now_s)
+        with file.transaction():
+            chain = make_chain(file.nodes, accounts)
             records.add(DevVM.get_block_class()(chain.get_canonical_head(), [], []), ())
-        return cls(connection, chain, now_s)
+        return cls(file, chain, now_s)
 
     def close(self) -> None:
-        self._connection.close()
+        self._file.close()
 
     @property
     def head(self) -> BlockHeaderAPI:
@@ -76,7 +75,7 @@ class DevelopmentChain:
     def mine(self, count: int = 1) -> None:
         """Makes empty blocks."""
         for _ in range(count):
-            with transaction(self._connection):
+            with self._file.transaction():
                 self._seal(BlockInMaking(self._chain, self.pending()))
 
     def snapshot(self) -> int:
@@ -92,7 +91,7 @@ class DevelopmentChain:
             return False
         number = self._snapshots[identity]
         self._snapshots = {kept: at for kept, at in self._snapshots.items() if kept < identity}
-        with transaction(self._connection):
+        with self._file.transaction():
             self._chain.move_head_back(number)
             self.records.forget_after(number)
         return True
@@ -100,7 +99,7 @@ class DevelopmentChain:
     def _make_block(self, raws: Sequence[bytes]) -> list[bytes | RpcError]:
         """One block with the first of these that it holds; the outcomes of those that were looked at, at least one."""
         outcomes: list[bytes | RpcError] = []
-        with transaction(self._connection):
+        with self._file.transaction():
             block = BlockInMaking(self._chain, self.pending())
             for raw in raws:
                 try:

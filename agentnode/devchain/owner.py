@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from .chain import MOST_TRANSACTIONS, DevelopmentChain
-from .envelope import RpcError
 
 Result = TypeVar("Result")
 
@@ -20,6 +19,7 @@ class ChainOwner:
         self.chain = chain
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chain")
         self._waiting: list[tuple[bytes, asyncio.Future[bytes]]] = []
+        self._sending: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
         await self.run(self.chain.close)
@@ -32,29 +32,30 @@ class ChainOwner:
         """Puts a raw transaction into the next block; its hash once the block is written, or raises RpcError."""
         outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append((raw, outcome))
-        await self._send_waiting()
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_waiting())
         return await outcome
 
     async def _send_waiting(self) -> None:
-        # While the thread is busy others come to wait; whoever gets the thread first takes them all along.
-        batch: list[tuple[bytes, asyncio.Future[bytes]]] = []
-
-        def make_block() -> list[bytes | RpcError]:
-            batch.extend(self._waiting[:MOST_TRANSACTIONS])
+        # While one block is made others come to wait for the next.
+        while self._waiting:
+            batch = self._waiting[:MOST_TRANSACTIONS]
             del self._waiting[: len(batch)]
-            return self.chain.send([raw for raw, _ in batch]) if batch else []
-
-        try:
-            outcomes = await self.run(make_block)
-        except BaseException as error:
-            for _, waiter in batch:
-                if not waiter.done():
-                    waiter.set_exception(error)
-            raise
-        for (_, waiter), outcome in zip(batch, outcomes, strict=True):
-            if waiter.done():
+            try:
+                outcomes = await self.run(self.chain.send, [raw for raw, _ in batch])
+            except Exception as error:
+                for _, waiter in batch:
+                    _settle(waiter, error)
                 continue
-            if isinstance(outcome, RpcError):
-                waiter.set_exception(outcome)
-            else:
-                waiter.set_result(outcome)
+            for (_, waiter), outcome in zip(batch, outcomes, strict=True):
+                _settle(waiter, outcome)
+
+
+def _settle(waiter: asyncio.Future[bytes], outcome: bytes | Exception) -> None:
+    if waiter.done():
+        # Its client has gone away; the transaction is on the chain all the same.
+        return
+    if isinstance(outcome, Exception):
+        waiter.set_exception(outcome)
+    else:
+        waiter.set_result(outcome)

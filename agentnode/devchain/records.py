@@ -6,7 +6,6 @@ revert; here a revert deletes what is no longer canonical, in the transaction th
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import orjson
 from eth.abc import BlockAPI, ReceiptAPI
 
 from .shapes import Json, block_shape, receipt_shapes, transaction_shape
+from .storage import ChainFile
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,25 @@ class LogQuery:
 
 
 class Records:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, file: ChainFile) -> None:
+        self._execute = file.execute
 
     def add(self, block: BlockAPI, receipts: tuple[ReceiptAPI, ...]) -> None:
         """Inside the transaction that writes the block's state."""
-        execute = self._connection.execute
-        execute("INSERT INTO blocks VALUES (?, ?, ?)", (block.number, block.hash, orjson.dumps(block_shape(block))))
+        self._execute(
+            "INSERT INTO blocks VALUES (?, ?, ?)", (block.number, block.hash, orjson.dumps(block_shape(block)))
+        )
         for position, (transaction, receipt) in enumerate(
             zip(block.transactions, receipt_shapes(block, receipts), strict=True)
         ):
             body = orjson.dumps(transaction_shape(transaction, block, position))
-            execute(
+            self._execute(
                 "INSERT INTO transactions VALUES (?, ?, ?, ?, ?)",
                 (transaction.hash, block.number, position, body, orjson.dumps(receipt)),
             )
             for log in receipt["logs"]:
                 topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
-                execute(
+                self._execute(
                     "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         block.number,
@@ -59,12 +60,12 @@ class Records:
 
     def forget_after(self, number: int) -> None:
         """Inside the transaction that moves the head back to `number`."""
-        self._connection.execute("DELETE FROM blocks WHERE number > ?", (number,))
-        self._connection.execute("DELETE FROM transactions WHERE block_number > ?", (number,))
-        self._connection.execute("DELETE FROM logs WHERE block_number > ?", (number,))
+        self._execute("DELETE FROM blocks WHERE number > ?", (number,))
+        self._execute("DELETE FROM transactions WHERE block_number > ?", (number,))
+        self._execute("DELETE FROM logs WHERE block_number > ?", (number,))
 
     def has_blocks(self) -> bool:
-        return self._connection.execute("SELECT 1 FROM blocks").fetchone() is not None
+        return self._execute("SELECT 1 FROM blocks").fetchone() is not None
 
     def block_by_number(self, number: int) -> Json | None:
         return self._one("SELECT body FROM blocks WHERE number = ?", number)
@@ -104,11 +105,11 @@ class Records:
         return self._all(f"SELECT body FROM logs WHERE {where} ORDER BY block_number, log_index", values)
 
     def _one(self, statement: str, key: int | bytes) -> Json | None:
-        row = self._connection.execute(statement, (key,)).fetchone()
+        row = self._execute(statement, (key,)).fetchone()
         return None if row is None else orjson.loads(row[0])
 
     def _all(self, statement: str, values: Sequence[Any]) -> list[Json]:
-        return [orjson.loads(row[0]) for row in self._connection.execute(statement, values)]
+        return [orjson.loads(row[0]) for row in self._execute(statement, values)]
 
 
 def _marks(values: Sequence[bytes]) -> str:

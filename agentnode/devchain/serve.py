@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ from .errors import HostNotLoopback
 from .http import chain_app
 
 FILE_NAME = "devchain.sqlite3"
+SWITCH_INTERVAL_S = 0.0002
 
 
 def loopback_socket(host: str, port: int) -> socket.socket:
@@ -60,8 +62,14 @@ class _Server(uvicorn.Server):
 def serve(host: str, port: int, folder: Path, parent_pipe: bool) -> None:
     """Blocks until the end. Raises HostNotLoopback, GenesisMismatch or ChainFolderInUse before it serves."""
     bound = loopback_socket(host, port)
-    number = bound.getsockname()[1]
-    url = f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
+    port = bound.getsockname()[1]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    # The chain's thread never waits for anything: at the usual 5 ms a request would wait that long at each of its
+    # system calls, and transactions would not come in time to share a block.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     chain = DevelopmentChain.open(folder / FILE_NAME, lambda: int(time.time()))
     config = uvicorn.Config(chain_app(chain, url), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    # uvicorn stops at a signal and then raises it once more, to whoever had it before: being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     _Server(config, url, parent_pipe).run(sockets=[bound])

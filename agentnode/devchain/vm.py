@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import rlp
-from eth.abc import AtomicDatabaseAPI, BlockHeaderAPI
+from eth.abc import BlockHeaderAPI
 from eth.chains.base import Chain
 from eth.db.atomic import AtomicDB
 from eth.db.schema import SchemaV1
@@ -58,11 +57,11 @@ class DevChain(Chain):
             batch.set(SchemaV1.make_header_chain_gaps_lookup_key(), gaps)
 
 
-def open_chain(connection: sqlite3.Connection) -> DevChain:
-    return DevChain(_atomic(connection))
+def open_chain(nodes: NodeStore) -> DevChain:
+    return DevChain(AtomicDB(nodes))
 
 
-def make_chain(connection: sqlite3.Connection, accounts: dict[str, GenesisAccount]) -> DevChain:
+def make_chain(nodes: NodeStore, accounts: dict[str, GenesisAccount]) -> DevChain:
     """Writes block 0 and its state; inside a transaction."""
     state: Any = {
         to_canonical_address(address): {
@@ -80,12 +79,8 @@ def make_chain(connection: sqlite3.Connection, accounts: dict[str, GenesisAccoun
         "base_fee_per_gas": BASE_FEE_WEI,
         "mix_hash": b"\0" * 32,
     }
-    DevChain.from_genesis(_atomic(connection), header, state)
-    return open_chain(connection)
-
-
-def _atomic(connection: sqlite3.Connection) -> AtomicDatabaseAPI:
-    return AtomicDB(NodeStore(connection))
+    DevChain.from_genesis(AtomicDB(nodes), header, state)
+    return open_chain(nodes)
 
 
 def unsigned_transaction(

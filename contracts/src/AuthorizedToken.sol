@@ -26,14 +26,14 @@ abstract contract AuthorizedToken is Erc20 {
     mapping(address => mapping(bytes32 => bool)) public authorizationState;
     mapping(address => uint256) public nonces;
 
-    function version() public view virtual returns (string memory);
+    function version() external view virtual returns (string memory);
+
+    /// The name and version above, hashed: of constants, so that no payment hashes strings.
+    function _domainHashes() internal pure virtual returns (bytes32 nameHash, bytes32 versionHash);
 
     function DOMAIN_SEPARATOR() public view returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                DOMAIN_TYPEHASH, keccak256(bytes(name())), keccak256(bytes(version())), block.chainid, address(this)
-            )
-        );
+        (bytes32 nameHash, bytes32 versionHash) = _domainHashes();
+        return keccak256(abi.encode(DOMAIN_TYPEHASH, nameHash, versionHash, block.chainid, address(this)));
     }
 
     function transferWithAuthorization(

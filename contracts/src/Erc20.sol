@@ -16,7 +16,7 @@ abstract contract Erc20 {
         isMinter[msg.sender] = true;
     }
 
-    function name() public view virtual returns (string memory);
+    function name() external view virtual returns (string memory);
 
     function symbol() external view virtual returns (string memory);
 

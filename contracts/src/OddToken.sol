@@ -5,6 +5,8 @@ pragma solidity 0.8.28;
 import {AuthorizedToken} from "./AuthorizedToken.sol";
 
 contract OddToken is AuthorizedToken {
+    string public constant override name = "Odd Coin";
+    string public constant override version = "1";
     string public constant override symbol = "ODD";
     uint8 public override decimals;
 
@@ -12,11 +14,7 @@ contract OddToken is AuthorizedToken {
         decimals = decimals_;
     }
 
-    function name() public pure override returns (string memory) {
-        return "Odd Coin";
-    }
-
-    function version() public pure override returns (string memory) {
-        return "1";
+    function _domainHashes() internal pure override returns (bytes32, bytes32) {
+        return (keccak256(bytes(name)), keccak256(bytes(version)));
     }
 }

@@ -5,10 +5,7 @@ pragma solidity 0.8.28;
 import {Erc20} from "./Erc20.sol";
 
 contract PlainToken is Erc20 {
+    string public constant override name = "Tether USD";
     string public constant override symbol = "USDT";
     uint8 public constant override decimals = 6;
-
-    function name() public pure override returns (string memory) {
-        return "Tether USD";
-    }
 }

@@ -6,14 +6,12 @@ import {AuthorizedToken} from "./AuthorizedToken.sol";
 
 contract UsdCoin is AuthorizedToken {
     string public constant currency = "USD";
+    string public constant override name = "USD Coin";
+    string public constant override version = "2";
     string public constant override symbol = "USDC";
     uint8 public constant override decimals = 6;
 
-    function name() public pure override returns (string memory) {
-        return "USD Coin";
-    }
-
-    function version() public pure override returns (string memory) {
-        return "2";
+    function _domainHashes() internal pure override returns (bytes32, bytes32) {
+        return (keccak256(bytes(name)), keccak256(bytes(version)));
     }
 }
