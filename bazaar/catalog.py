@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
@@ -24,6 +24,10 @@ from ledger.money import usd_fields
 class CardReader(Protocol):
     async def read(self, url: str) -> dict[str, Any]:
         """The agent card at a stranger's URL, fetched through the guarded client. Raises an AgentNodeError."""
+        ...
+
+    async def check(self, url: str) -> None:
+        """Raises an AgentNodeError of status 400 where the URL leads inside, of another where nobody is there."""
         ...
 
 
@@ -112,7 +116,19 @@ class Bazaar:
                 ], None
             checks.append(Check("card_readable", True, "error", "agent_card_url", shown(url)))
         more, draft = examine(dict(body), card)
-        return checks + more, draft
+        checks += more
+        if draft is not None:
+            checks.append(await self._reachable(draft.endpoint))
+        return checks, None if any(check.refuses for check in checks) else draft
+
+    async def _reachable(self, endpoint: str) -> Check:
+        """Inside is refused; nobody there only warns, since it may come up later."""
+        try:
+            await self._cards.check(endpoint)
+        except AgentNodeError as refusal:
+            severity: Literal["error", "warning"] = "error" if refusal.status == 400 else "warning"
+            return Check("endpoint_leads_outside", False, severity, "endpoint", shown(refusal.message))
+        return Check("endpoint_leads_outside", True, "error", "endpoint", shown(endpoint))
 
     async def _store(self, tenant_id: str, draft: Draft) -> Listing:
         now_us = self._clock.now_us()

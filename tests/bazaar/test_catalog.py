@@ -33,10 +33,21 @@ class Shelf:
             raise AddressRefused("the address is not public")
         return self._cards[url]
 
+    async def check(self, url: str) -> None:
+        if "inside" in url:
+            raise AddressRefused("the address is not public")
+        if "nowhere" in url:
+            raise FetchFailed("the name has no address")
+
 
 class AddressRefused(AgentNodeError):
     code = "ADDRESS_REFUSED"
-    status = 403
+    status = 400
+
+
+class FetchFailed(AgentNodeError):
+    code = "FETCH_FAILED"
+    status = 502
 
 
 def priced(**change: Any) -> dict[str, Any]:
@@ -91,6 +102,19 @@ async def test_a_card_that_may_not_be_fetched_is_named_and_nothing_is_listed(baz
     assert verdict["listable"] is False
     assert [check["rule"] for check in verdict["checks"] if not check["ok"]] == ["card_readable"]
     assert (await bazaar.listings({}))["data"] == []
+
+
+async def test_an_endpoint_that_leads_inside_is_refused_and_one_that_leads_nowhere_is_listed_with_a_warning(
+    bazaar: Bazaar,
+) -> None:
+    body = {"name": "N", "price_per_call_usd": 0}
+    inside = await bazaar.validate({**body, "endpoint": "http://inside.example/"})
+    nowhere = await bazaar.validate({**body, "endpoint": "http://nowhere.example/"})
+    rule = "endpoint_leads_outside"
+    assert inside["listable"] is False
+    assert [(c["rule"], c["severity"]) for c in inside["checks"] if not c["ok"]] == [(rule, "error")]
+    assert nowhere["listable"] is True
+    assert [(c["rule"], c["severity"]) for c in nowhere["checks"] if not c["ok"]] == [(rule, "warning")]
 
 
 async def test_validate_says_what_publish_would_and_lists_nothing(bazaar: Bazaar) -> None:

@@ -13,10 +13,11 @@ depends_on = None
 
 def upgrade() -> None:
     _a2a()
+    _hire()
 
 
 def downgrade() -> None:
-    for table in ("task_event", "task"):
+    for table in ("hire_call", "task_event", "task"):
         op.drop_table(table)
 
 
@@ -78,4 +79,55 @@ def _a2a() -> None:
         sa.Column("state", sa.String()),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("task_id", "seq"),
+    )
+
+
+def _hire() -> None:
+    op.create_table(
+        "hire_call",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("resource_id", sa.String()),
+        sa.Column("card_url", sa.String(), nullable=False),
+        sa.Column("skill", sa.String()),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("mandate_id", sa.String()),
+        sa.Column("use_id", sa.String(), nullable=False),
+        sa.Column("amount_usd_nanos", sa.BigInteger(), nullable=False),
+        sa.Column("network", sa.String(), nullable=False),
+        sa.Column("asset", sa.String(), nullable=False),
+        sa.Column("payer", sa.String(), nullable=False),
+        sa.Column("payee", sa.String(), nullable=False),
+        sa.Column("amount_atomic", sa.Text(), nullable=False),
+        sa.Column("nonce", sa.String(), nullable=False),
+        sa.Column("valid_before_s", sa.BigInteger(), nullable=False),
+        sa.Column("signed_at_block", sa.BigInteger(), nullable=False),
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("context_id", sa.String(), nullable=False),
+        sa.Column("task_state", sa.String(), nullable=False),
+        sa.Column("task_ended", sa.Boolean(), nullable=False),
+        sa.Column("tx_hash", sa.String(), nullable=False),
+        sa.Column("receipt", sa.String(), nullable=False),
+        sa.Column("failure", sa.String(), nullable=False),
+        sa.Column("lease_until_us", sa.BigInteger(), nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.CheckConstraint("point IN ('planned', 'signed', 'paid', 'released')", name="point"),
+        sa.CheckConstraint("point <> 'signed' OR (nonce <> '' AND valid_before_s > 0)", name="signed"),
+        sa.CheckConstraint("amount_usd_nanos > 0", name="amount"),
+    )
+    open_calls = sa.text("point IN ('planned', 'signed') OR (point = 'paid' AND task_ended = false)")
+    signed_calls = sa.text("nonce <> ''")
+    op.create_index("ix_hire_call_tenant", "hire_call", ["tenant_id", "created_at_us", "id"])
+    op.create_index(
+        "ix_hire_call_open", "hire_call", ["updated_at_us"], sqlite_where=open_calls, postgresql_where=open_calls
+    )
+    op.create_index(
+        "uq_hire_call_authorization",
+        "hire_call",
+        ["network", "asset", "payer", "nonce"],
+        unique=True,
+        sqlite_where=signed_calls,
+        postgresql_where=signed_calls,
     )

@@ -1,0 +1,40 @@
+"""Being the buyer: quote, hold, pay, follow, prove; and end by the chain what was left open."""
+
+from agentnode.hire.assembly import open_buyer
+from agentnode.hire.buyer import Buyer
+from agentnode.hire.cards import AgentCards
+from agentnode.hire.errors import (
+    AssetMismatch,
+    CallUnknown,
+    HireRefused,
+    ListingNotActive,
+    NetworkMismatch,
+    OfferUnpayable,
+    PayeeMismatch,
+    PriceAboveMax,
+    SellerRefused,
+    SellerUnreachable,
+    WalletTooLow,
+)
+from agentnode.hire.request import HireRequest, ListedTerms
+from agentnode.hire.wallet import Wallets
+
+__all__ = [
+    "AgentCards",
+    "AssetMismatch",
+    "Buyer",
+    "CallUnknown",
+    "HireRefused",
+    "HireRequest",
+    "ListedTerms",
+    "ListingNotActive",
+    "NetworkMismatch",
+    "OfferUnpayable",
+    "PayeeMismatch",
+    "PriceAboveMax",
+    "SellerRefused",
+    "SellerUnreachable",
+    "WalletTooLow",
+    "Wallets",
+    "open_buyer",
+]

@@ -1,0 +1,110 @@
+"""How a signed payment ends: the chain says whether it was used, can still be, or never will be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from agentnode.hire.calls import Calls
+from agentnode.hire.purse import Purse
+from agentnode.hire.tables import HireCall, event_id
+from ledger.clock import SECOND_US, Clock
+from ledger.events import EventDraft
+
+if TYPE_CHECKING:
+    from trust.chain import ChainView, TxReceipt
+
+Verdict = Literal["used", "open", "lapsed"]
+
+_MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
+_GET_CURRENT_BLOCK_TIMESTAMP = "0x0f28c97d"
+_CALL_GAS = 100_000
+
+
+def verdict(used: bool, chain_time_s: int, valid_before_s: int, reorg_margin_s: int) -> Verdict:
+    """What the chain's answer means: an unused authorisation has lapsed once no block that counts can take it."""
+    if used:
+        return "used"
+    return "lapsed" if chain_time_s >= valid_before_s + reorg_margin_s else "open"
+
+
+class Ending:
+    """Brings a call's money to its end. Asked twice, by the buyer and by a recovery, it ends once."""
+
+    def __init__(self, calls: Calls, purse: Purse, chain: ChainView, clock: Clock, reorg_margin_s: int) -> None:
+        self._calls = calls
+        self._purse = purse
+        self._chain = chain
+        self._clock = clock
+        self._reorg_margin_s = reorg_margin_s
+
+    async def by_chain(self, call: HireCall, tx_hash: str = "") -> Verdict:
+        """Capture, release or leave a signed call, as the chain says. `tx_hash` is what the seller claims.
+
+        Raises ChainUnavailable: then nothing is known and nothing ends.
+        """
+        # The time first: what is unused after it was read can no longer be used if that time is past the window.
+        chain_time_s = await self._chain_time_s()
+        used = await self._chain.authorization_used(call.asset, call.payer, call.nonce)
+        said = verdict(used, chain_time_s, call.valid_before_s, self._reorg_margin_s)
+        if said == "used":
+            proved = await self._transfer(call, tx_hash)
+            await self._purse.capture(call, self._event(call, proved))
+            await self._calls.paid(call, proved)
+        elif said == "lapsed":
+            await self.give_back(call, "the payment was not taken while it was valid")
+        return said
+
+    async def give_back(self, call: HireCall, failure: str) -> None:
+        """Release what was held for a call of which no signature has left, or can be used."""
+        await self._purse.release(call)
+        await self._calls.released(call, failure)
+
+    async def _chain_time_s(self) -> int:
+        """The time that a call on the chain sees: the head's, or where blocks are made on demand, the moment's.
+
+        There the head can be an hour old, and would never say that a window is past.
+        """
+        head = await self._chain.head()
+        answer = await self._chain.call(_MULTICALL3, _GET_CURRENT_BLOCK_TIMESTAMP, _CALL_GAS)
+        seen_s = int.from_bytes(answer, "big") if len(answer) == 32 else 0
+        return max(head.timestamp_s, seen_s)
+
+    async def _transfer(self, call: HireCall, claimed: str) -> str:
+        """The transaction whose log has the transfer, from the seller's claim or from the chain's logs; else empty."""
+        for tx_hash in (claimed, None):
+            if tx_hash is None:
+                tx_hash = await self._chain.authorization_transaction(
+                    call.asset, call.payer, call.nonce, from_block=call.signed_at_block
+                )
+            receipt = await self._chain.receipt(tx_hash) if tx_hash else None
+            if tx_hash and receipt is not None and moved(call, receipt):
+                return tx_hash
+        return ""
+
+    def _event(self, call: HireCall, tx_hash: str) -> EventDraft:
+        return EventDraft(
+            id=event_id(call.id),
+            kind="hire",
+            tenant_id=call.tenant_id,
+            request_id=call.id,
+            task_id=call.task_id,
+            provider=call.resource_id,
+            cost_usd_nanos=call.amount_usd_nanos,
+            latency_ms=(self._clock.now_us() - call.created_at_us) * 1_000 // SECOND_US,
+            mandate_id=call.mandate_id,
+            mandate_use_id=call.use_id if call.mandate_id else None,
+            payment_id=call.nonce,
+            decision="allowed",
+            evidence_status="present" if tx_hash else "missing",
+        )
+
+
+def moved(call: HireCall, receipt: TxReceipt) -> bool:
+    """Whether the receipt's log has the transfer that was signed: token, from, to and value."""
+    return receipt.succeeded and any(
+        transfer.token == call.asset
+        and transfer.sender == call.payer
+        and transfer.payee == call.payee
+        and transfer.amount_atomic == int(call.amount_atomic)
+        for transfer in receipt.transfers()
+    )

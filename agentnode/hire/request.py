@@ -1,0 +1,112 @@
+"""What a buyer asks for: whom to hire, for what, at most for how much, under which mandate. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.errors import InvalidInput
+from ledger.money import usd_nanos
+
+DEFAULT_CATEGORY = "agent_hire"
+_MAX_MESSAGE = 200_000
+
+
+@dataclass(frozen=True)
+class ListedTerms:
+    """What a listing promises, from its verified fields only; None promises nothing."""
+
+    resource_id: str | None
+    card_url: str
+    skill: str | None = None
+    price_usd_nanos: int | None = None
+    pay_to: str | None = None
+    network: str | None = None
+    asset: str | None = None
+
+    @classmethod
+    def of(cls, listing: Mapping[str, Any]) -> ListedTerms:
+        """From a listing as any Bazaar answers it (wire.md, Bazaar). Raises InvalidInput."""
+        place = listing.get("agent_card_url") or listing.get("endpoint")
+        if not isinstance(place, str):
+            raise InvalidInput("listing", "has neither agent_card_url nor endpoint")
+        price = listing.get("price_per_call_usd_exact", listing.get("price_per_call_usd"))
+        return cls(
+            resource_id=_text(listing, "id"),
+            card_url=place,
+            skill=_text(listing, "skill"),
+            price_usd_nanos=None if price is None else usd_nanos(price, "listing.price_per_call_usd"),
+            pay_to=_text(listing, "pay_to"),
+            network=_text(listing, "network"),
+            asset=_text(listing, "asset"),
+        )
+
+
+@dataclass(frozen=True)
+class HireRequest:
+    """One piece of work to be had. One of `resource_id` (a listing here), `listing` (another Bazaar's answer) and
+    `agent_card_url` says from whom. `max_price_usd_nanos` may be absent where a listing has a price."""
+
+    message: str
+    resource_id: str | None = None
+    listing: ListedTerms | None = None
+    agent_card_url: str | None = None
+    skill: str | None = None
+    max_price_usd_nanos: int | None = None
+    mandate_id: str | None = None
+    category: str = DEFAULT_CATEGORY
+    agent_did: str | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> HireRequest:
+        """From the body of `POST /api/v2/bazaar/call`. Raises InvalidInput naming the field."""
+        max_price = body.get("max_price", body.get("max_price_usd"))
+        listing = body.get("listing")
+        if listing is not None and not isinstance(listing, Mapping):
+            raise InvalidInput("listing", "must be a listing as a Bazaar answers it")
+        request = cls(
+            message=_message(body.get("message")),
+            resource_id=_text(body, "resource_id"),
+            listing=None if listing is None else ListedTerms.of(listing),
+            agent_card_url=_text(body, "agent_card_url"),
+            skill=_text(body, "skill"),
+            max_price_usd_nanos=None if max_price is None else usd_nanos(max_price, "max_price"),
+            mandate_id=_text(body, "mandate_id"),
+            category=_text(body, "category") or DEFAULT_CATEGORY,
+            agent_did=_text(body, "agent_did"),
+        )
+        named = [request.resource_id, request.listing, request.agent_card_url]
+        if sum(name is not None for name in named) != 1:
+            raise InvalidInput(
+                "resource_id", "or listing or agent_card_url must say whom to hire, and only one of them"
+            )
+        return request
+
+
+def most(request: HireRequest, terms: ListedTerms) -> int:
+    """The most that may be paid: what the caller said, else what the listing says. Raises InvalidInput."""
+    limit = request.max_price_usd_nanos if request.max_price_usd_nanos is not None else terms.price_usd_nanos
+    if limit is None:
+        raise InvalidInput("max_price", "is needed where no listing names a price")
+    return limit
+
+
+def _message(value: Any) -> str:
+    """A plain text, or an A2A message's text parts in any of its spellings."""
+    if isinstance(value, Mapping):
+        parts = value.get("parts")
+        texts = [part.get("text") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+        value = "\n".join(text for text in texts if isinstance(text, str))
+    if not isinstance(value, str) or not value.strip() or len(value) > _MAX_MESSAGE:
+        raise InvalidInput("message", f"must be a text of 1 to {_MAX_MESSAGE} characters, or an A2A message with one")
+    return value
+
+
+def _text(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > 2_048:
+        raise InvalidInput(name, "must be a text")
+    return value
