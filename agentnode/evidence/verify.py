@@ -13,7 +13,6 @@ from typing import Any
 from agentnode.evidence.bundle import BUNDLE_TYP, Bundle, Line, digest
 from agentnode.evidence.transfers import SignedCall, Transfer, read_transaction, read_transfers
 from ledger.errors import AgentNodeError
-from ledger.money import Asset
 from trust.signatures import didkey, eip712, jws
 
 RECEIPT_TYP = "x402-receipt+jwt"
@@ -101,13 +100,11 @@ def _paid(payment: dict[str, Any], bundle: Bundle) -> None:
     call = next((call for call in _calls(bundle) if call.tx_hash == payment["tx_hash"]), None)
     if call is None:
         raise Broken("its transaction is not in the bundle")
-    asked = payment["required"]
-    asset = _asset(payment)
-    _equal("amount", int(asked["amount"]), call.transfer.amount_atomic)
-    _equal("asset", str(asked["asset"]).lower(), call.transfer.token)
-    _equal("payTo", str(asked["payTo"]).lower(), call.transfer.payee)
-    _equal("network", asked["network"], f"eip155:{call.chain_id}")
-    _equal("price_usd_nanos", int(payment["price_usd_nanos"]), asset.nanos_from_atomic(call.transfer.amount_atomic))
+    agreed = Transfer(payment["asset"], payment["payer"], payment["payee"], int(payment["amount_atomic"]))
+    _equal("the transfer agreed", agreed, call.transfer)
+    _equal("network", payment["network"], f"eip155:{call.chain_id}")
+    worth = int(payment["amount_atomic"]) * int(payment["usd_nanos_per_token"]) // 10 ** int(payment["decimals"])
+    _equal("price_usd_nanos", int(payment["price_usd_nanos"]), worth)
 
 
 def _receipt(entry: dict[str, Any], bundle: Bundle) -> None:
@@ -193,19 +190,6 @@ def _rebuilt(entry: dict[str, Any]) -> eip712.TypedData:
     )
     _equal("typed_data", typed, given)
     return typed
-
-
-def _asset(payment: dict[str, Any]) -> Asset:
-    asked, asset = payment["required"], payment["asset"]
-    extra = asked["extra"]
-    return Asset(
-        asked["network"],
-        asked["asset"],
-        extra["name"],
-        extra["version"],
-        int(asset["decimals"]),
-        int(asset["usd_nanos_per_token"]),
-    )
 
 
 def _calls(bundle: Bundle) -> list[SignedCall]:

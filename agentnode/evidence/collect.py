@@ -1,0 +1,130 @@
+"""Gathers what a node knows of one purchase, as buyer or as seller, into the lines of a bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentnode.evidence.bundle import Signer, seal
+from agentnode.evidence.transfers import raw_from_rpc
+from agentnode.hire.calls import Calls
+from agentnode.hire.tables import event_id
+from agentnode.payments import Journal, Receipt, TollGate
+from ledger.clock import Clock
+from ledger.errors import NotFound
+from ledger.events import EconomicEvent, Events
+from ledger.money import Asset
+from mandates import Mandates
+from trust.chain import ChainView
+from trust.signatures import jws
+
+Lines = list[dict[str, Any]]
+
+
+class Evidence:
+    """Bundles of this node, sealed with its key."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        signer: Signer,
+        chain: ChainView,
+        asset: Asset,
+        calls: Calls,
+        mandates: Mandates,
+        gate: TollGate,
+        journal: Journal,
+        events: Events,
+    ) -> None:
+        self._clock = clock
+        self._signer = signer
+        self._chain = chain
+        self._asset = asset
+        self._calls = calls
+        self._mandates = mandates
+        self._gate = gate
+        self._journal = journal
+        self._events = events
+
+    async def of_call(self, tenant_id: str, call_id: str) -> bytes:
+        """The buyer's side of a hire: mandate, use, payment, transaction, the seller's receipt, our event.
+
+        Raises CallUnknown, and NotFound while it is not paid.
+        """
+        call = await self._calls.get(tenant_id, call_id)
+        if not call.tx_hash:
+            raise NotFound(f"{call_id} has no payment on the chain yet; ask again when it is paid")
+        lines: Lines = []
+        if call.mandate_id:
+            lines += await self._authority(tenant_id, call.mandate_id, call.use_id)
+        lines.append(
+            self._payment(
+                call.nonce, call.amount_usd_nanos, call.payer, call.payee, call.amount_atomic, call.tx_hash
+            )
+        )
+        lines.append(await self._transaction(call.tx_hash))
+        if call.receipt:
+            lines.append({"kind": "receipt", "issuer": jws.claimed_signer(call.receipt), "jws": call.receipt})
+        lines.append(_event(await self._events.get(event_id(call.id))))
+        return seal(lines, self._signer, self._clock.now_us(), call.created_at_us)
+
+    async def of_task(self, task_id: str) -> bytes:
+        """The seller's side of a paid task: payment, transaction, receipt, and the events that carry its revenue.
+
+        Raises NotFound where the task was not paid.
+        """
+        receipts = await self._gate.receipts(task_id)
+        if not receipts:
+            raise NotFound(f"no payment was received for {task_id}")
+        lines: Lines = []
+        for receipt in receipts:
+            lines += await self._received(receipt)
+        lines += [_event(event) for event in await self._events.of_task(task_id) if event.revenue_usd_nanos]
+        return seal(lines, self._signer, self._clock.now_us(), receipts[0].settled_at_us)
+
+    async def _authority(self, tenant_id: str, mandate_id: str, use_id: str) -> Lines:
+        signed = await self._mandates.evidence(tenant_id, mandate_id, use_id)
+        return [{"kind": "mandate", **signed["mandate"]}, {"kind": "mandate_use", **signed["use"]}]
+
+    async def _received(self, receipt: Receipt) -> Lines:
+        price = self._asset.nanos_from_atomic(receipt.amount_atomic)
+        atomic = str(receipt.amount_atomic)
+        return [
+            self._payment(receipt.payment_id, price, receipt.payer, receipt.payee, atomic, receipt.tx_hash),
+            await self._transaction(receipt.tx_hash),
+            {"kind": "receipt", "issuer": jws.claimed_signer(receipt.jws), "jws": receipt.jws},
+        ]
+
+    def _payment(
+        self, payment_id: str, price_usd_nanos: int, payer: str, payee: str, amount_atomic: str, tx_hash: str
+    ) -> dict[str, Any]:
+        return {
+            "kind": "payment",
+            "payment_id": payment_id,
+            "price_usd_nanos": str(price_usd_nanos),
+            "network": self._asset.network,
+            "asset": self._asset.address.lower(),
+            "decimals": self._asset.decimals,
+            "usd_nanos_per_token": str(self._asset.usd_nanos_per_token),
+            "payer": payer,
+            "payee": payee,
+            "amount_atomic": amount_atomic,
+            "tx_hash": tx_hash,
+        }
+
+    async def _transaction(self, tx_hash: str) -> dict[str, Any]:
+        sent, receipt = await self._chain.transaction(tx_hash), await self._chain.receipt(tx_hash)
+        if sent is None or receipt is None:
+            raise NotFound(f"the chain does not know {tx_hash} (any more)")
+        return {
+            "kind": "transaction",
+            "network": self._asset.network,
+            "hash": tx_hash,
+            "raw": raw_from_rpc(sent),
+            "receipt": receipt.as_rpc(),
+        }
+
+
+def _event(event: EconomicEvent) -> dict[str, Any]:
+    """The event with its amounts as decimal strings: JSON readers lose digits past 2**53."""
+    values = event.model_dump()
+    return {"kind": "event", "event": {k: str(v) if k.endswith("_usd_nanos") else v for k, v in values.items()}}
