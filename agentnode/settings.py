@@ -6,7 +6,7 @@ import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -26,34 +26,10 @@ _FROM_ENVIRONMENT = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelSettings(_Strict):
-    """A model of an upstream: `[[upstreams.models]]`. Prices in USD per million tokens."""
-
-    id: str
-    input_usd_per_mtok: float | str
-    output_usd_per_mtok: float | str
-    context: int = 8192
-    max_output: int = 4096
-    capabilities: list[str] = ["chat"]
-    tier: Literal["budget", "mid", "premium"] = "budget"
-    quality: float = Field(default=0.5, ge=0, le=1)
-
-
-class UpstreamSettings(_Strict):
-    """An OpenAI-compatible upstream of the operator's: `[[upstreams]]`."""
-
-    name: str
-    base_url: str
-    api_key_env: str | None = None
-    models: list[ModelSettings] = []
-
-
-class Settings(_Strict):
+class Settings(BaseModel):
     """Everything an operator can say. `chain` is `embedded`, `none`, or the URL of an Ethereum JSON-RPC."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8402, ge=0, le=65535)
@@ -75,7 +51,8 @@ class Settings(_Strict):
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)
     hold_lease_s: float = Field(default=120, ge=1)
-    upstreams: list[UpstreamSettings] = []
+    upstreams: list[dict[str, Any]] = []
+    """`[[upstreams]]` tables, whose form the engine checks (`engine.upstream_from_table`)."""
 
     @field_validator("network")
     @classmethod

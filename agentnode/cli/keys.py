@@ -36,7 +36,9 @@ def create(
 
     made = asyncio.run(make())
     if json:
-        print_json({"id": made.id, "tenant_id": tenant, "name": name, "scopes": sorted(made.scopes), "key": made.secret})
+        print_json(
+            {"id": made.id, "tenant_id": tenant, "name": name, "scopes": sorted(made.scopes), "key": made.secret}
+        )
     else:
         typer.echo(made.secret)
 

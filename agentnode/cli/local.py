@@ -72,7 +72,7 @@ def node(data: Path) -> Iterator[NodeClient]:
     settings = load(os.environ, data=data)
     with contextlib.ExitStack() as stack:
         running = _running(data) or stack.enter_context(_started(settings))
-        secret = stack.enter_context(_own_key(settings))
+        secret = stack.enter_context(own_key(settings))
         yield NodeClient(running, secret)
 
 
@@ -111,7 +111,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _own_key(settings: Settings) -> Iterator[str]:
+def own_key(settings: Settings) -> Iterator[str]:
     """A key for one command, revoked at its end: who has the folder and its password is the operator."""
 
     async def make() -> tuple[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentnode.cli.local import TENANT, keystore, node
+from agentnode.cli.local import TENANT, NodeClient, keystore, node
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
 from agentnode.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from trust.keystore import Keystore
 
 app = typer.Typer(help="Mandates: signed authority to spend.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="The mandate's id.")]
@@ -21,7 +24,9 @@ _PATH = "/api/a2a/mandates"
 def grant(
     max_usd: Annotated[str, typer.Option("--max-usd", help="The most that may be spent under it, in all.")],
     category: Annotated[list[str] | None, typer.Option(help="What it may be spent on; again for more.")] = None,
-    payee: Annotated[list[str] | None, typer.Option(help="Who may be paid: address, did or listing; again for more.")] = None,
+    payee: Annotated[
+        list[str] | None, typer.Option(help="Who may be paid (address, did, listing); again for more.")
+    ] = None,
     days: Annotated[float, typer.Option(help="How long it is valid.")] = 30,
     max_per_use: Annotated[str | None, typer.Option(help="The most of one use, in USD.")] = None,
     grantor: Annotated[str, typer.Option(help="The wallet that signs; made where it is missing.")] = "grantor",
@@ -31,34 +36,41 @@ def grant(
 ) -> None:
     """Sign a mandate with a wallet of this folder and hand it to the node."""
     from agentnode.settings import load
-    from trust.signatures import didpkh, eip712
 
     settings = load(os.environ, data=data)
     store = keystore(settings)
-    addresses = {name: store.address(name) or store.create(name) for name in (grantor, agent)}
-    constraints: dict[str, Any] = {
+    limits: dict[str, Any] = {
         "max_amount_usd": max_usd,
         "allowed_categories": category or ["agent_hire"],
         "valid_until": int(time.time() + days * 86_400),
     }
     if payee:
-        constraints["allowed_payees"] = payee
+        limits["allowed_payees"] = payee
     if max_per_use:
-        constraints["max_per_use_usd"] = max_per_use
-    mandate = {
-        "type": "intent",
-        "user_did": didpkh.encode(settings.chain_id, addresses[grantor]),
-        "agent_did": didpkh.encode(settings.chain_id, addresses[agent]),
-        "constraints": constraints,
-    }
+        limits["max_per_use_usd"] = max_per_use
     with node(data) as client:
-        prepared = client.call("POST", f"{_PATH}/prepare", {"mandate": mandate})
-        signature = eip712.sign(prepared["typed_data"], store.account(grantor))
-        made = client.call("POST", _PATH, {"mandate": {**prepared["mandate"], "signature": signature}})["mandate"]
+        made = sign_mandate(client, store, settings.chain_id, grantor, agent, limits)
     if json:
         return print_json({"mandate": made})
-    console().print(f"[green]✓[/] {addresses[grantor]} allows {addresses[agent]} to spend {max_usd} USD")
+    console().print(f"[green]✓[/] {made['user_did']} allows {made['agent_did']} to spend {max_usd} USD", soft_wrap=True)
     return typer.echo(made["id"])
+
+
+def sign_mandate(
+    client: NodeClient, store: Keystore, chain_id: int, grantor: str, agent: str, limits: dict[str, Any]
+) -> dict[str, Any]:
+    """Prepare at the node, sign with the grantor's wallet, hand in. Wallets that are missing are made."""
+    from trust.signatures import didpkh, eip712
+
+    grantor_did, agent_did = (
+        didpkh.encode(chain_id, store.address(name) or store.create(name)) for name in (grantor, agent)
+    )
+    wanted = {"type": "intent", "user_did": grantor_did, "agent_did": agent_did, "constraints": limits}
+    prepared = client.call("POST", f"{_PATH}/prepare", {"mandate": wanted})
+    signature = eip712.sign(prepared["typed_data"], store.account(grantor))
+    made: dict[str, Any] = client.call("POST", _PATH, {"mandate": {**prepared["mandate"], "signature": signature}})
+    granted: dict[str, Any] = made["mandate"]
+    return granted
 
 
 @app.command("list")

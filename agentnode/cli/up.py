@@ -13,7 +13,7 @@ import typer
 def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8402")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder for database, keys and blocks.", show_default=".agentnode")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of database and keys.", show_default=".agentnode")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings and upstreams.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that share the work.", show_default="1")] = None,
     chain: Annotated[
@@ -25,4 +25,4 @@ def up(
 
     settings = load(os.environ, config, host=host, port=port, data=data, workers=workers, chain=chain)
     environment = {**os.environ, "AGENTNODE_SETTINGS": settings.model_dump_json()}
-    os.execve(sys.executable, [sys.executable, "-m", "agentnode"], environment)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-m", "agentnode"], environment)

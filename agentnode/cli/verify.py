@@ -44,6 +44,8 @@ def verify(
             if check.seen:
                 out.print(f"             {check.seen}", soft_wrap=True, style="red", markup=False)
         names = ", ".join(dict.fromkeys(f"{check.kind} (line {check.line})" for check in failed))
-        out.print(f"\n[bold red]does not hold:[/] {names}" if failed else f"\n[bold green]holds[/]: {len(checks)} checks")
+        out.print(
+            f"\n[bold red]does not hold:[/] {names}" if failed else f"\n[bold green]holds[/]: {len(checks)} checks"
+        )
         out.print(f"checked {how}", style="dim", soft_wrap=True)
     raise typer.Exit(REFUSED if failed else 0)
