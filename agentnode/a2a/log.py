@@ -1,0 +1,267 @@
+"""The task log: each write decides under the task's row lock, numbers its events and commits them with their content.
+
+Callers that come while a commit is under way share the next one (group commit), so that a free task costs a fraction
+of a flush. A refusal does not undo its neighbours; an unexpected error replays the batch one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from agentnode.a2a.errors import TaskEnded, TaskMissing
+from agentnode.a2a.events import Event, dumps, state_of
+from agentnode.a2a.hints import Hints
+from agentnode.a2a.states import TERMINAL
+from agentnode.a2a.tables import TASK, TASK_EVENT, Task
+from ledger.clock import SECOND_US, Clock
+from ledger.database import AsyncSession, Database
+from ledger.errors import Unavailable
+from ledger.vault import Vault
+
+CONTENT_LIFE_S = 24 * 3600
+_MOST_AT_ONCE = 128
+_FIELDS = tuple(each.name for each in fields(Task))
+_FIXED = frozenset(
+    {"id", "context_id", "tenant_id", "skill", "dialect", "x402_version", "price_usd_nanos", "created_at_us"}
+)
+_CHANGE = (
+    update(TASK)
+    .where(TASK.c.id == bindparam("of_id"))
+    .values({name: bindparam(f"to_{name}") for name in _FIELDS if name not in _FIXED})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a rule wants written: events in order, and columns of the task to set."""
+
+    events: Sequence[Event] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+Rule = Callable[[Task], Change]
+"""Decides on a task as it stands under its lock; refuses by raising. Pure and quick."""
+
+Bind = Callable[[AsyncSession, str], Awaitable[None]]
+"""What else commits with a new task, whose id it is given."""
+
+
+@dataclass(slots=True)
+class Written:
+    """A task as it now stands, and the events that this write appended to it."""
+
+    task: Task
+    events: Sequence[Event] = ()
+
+
+@dataclass(slots=True)
+class _Create:
+    task: Task
+    events: Sequence[Event]
+    bind: Bind | None
+
+
+@dataclass(slots=True)
+class _Alter:
+    task_id: str
+    rule: Rule
+
+
+_Write = _Create | _Alter
+
+
+class TaskLog:
+    def __init__(self, database: Database, vault: Vault, clock: Clock, hints: Hints) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+        self._hints = hints
+        self._waiting: deque[tuple[_Write, asyncio.Future[Written]]] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def create(self, task: Task, events: Sequence[Event], bind: Bind | None = None) -> Written:
+        """A new task with its first events; where its `open_key` is already at work, that task and no events."""
+        return await self._write(_Create(task, events, bind))
+
+    async def alter(self, task_id: str, rule: Rule) -> Written:
+        """What the rule decides, written. Raises TaskMissing, TaskEnded, and what the rule raises."""
+        return await self._write(_Alter(task_id, rule))
+
+    async def _write(self, write: _Write) -> Written:
+        answer: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self._waiting.append((write, answer))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return await answer
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+            outcomes = await self._commit_or_replay([write for write, _ in batch])
+            for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Written):
+                    self._tell(outcome)
+                if answer.done():  # its caller went away; what was written stays
+                    continue
+                if isinstance(outcome, Written):
+                    answer.set_result(outcome)
+                else:
+                    answer.set_exception(outcome)
+
+    def _tell(self, written: Written) -> None:
+        if written.events:
+            first = written.task.seq - len(written.events) + 1
+            self._hints.tell(written.task.id, list(enumerate(written.events, first)))
+
+    async def _commit_or_replay(self, writes: list[_Write]) -> list[Written | Exception]:
+        try:
+            return await self._commit(writes)
+        except Unavailable as error:
+            return [error] * len(writes)
+        except Exception as error:
+            if len(writes) == 1:
+                return [await self._again(writes[0], error)]
+        return [outcome for write in writes for outcome in await self._commit_or_replay([write])]
+
+    async def _again(self, write: _Write, error: Exception) -> Written | Exception:
+        if not isinstance(error, IntegrityError):
+            return error
+        try:  # another process took the same open key in the meantime: now it is there to be found
+            return (await self._commit([write]))[0]
+        except Exception as lasting:
+            return lasting
+
+    async def _commit(self, writes: list[_Write]) -> list[Written | Exception]:
+        async with self._database.write() as session:
+            batch = _Batch(self._clock.now_us(), await _locked(session, writes), await _open(session, writes))
+            outcomes = [batch.decide(write) for write in writes]
+            for write, outcome in zip(writes, outcomes, strict=True):
+                if isinstance(write, _Create) and write.bind is not None and isinstance(outcome, Written):
+                    await write.bind(session, outcome.task.id)
+            await batch.store(session, self._vault)
+        return outcomes
+
+
+class _Batch:
+    """Decides the writes of one transaction in the order in which they came, and stores what they add up to."""
+
+    def __init__(self, now_us: int, tasks: dict[str, Task], opened: dict[str, Task]) -> None:
+        self._now_us = now_us
+        self._tasks = tasks
+        self._opened = opened
+        self._new: list[Task] = []
+        self._changed: dict[str, Task] = {}
+        self._written: list[Written] = []
+
+    def decide(self, write: _Write) -> Written | Exception:
+        try:
+            return self._create(write) if isinstance(write, _Create) else self._alter(write)
+        except Exception as refused:
+            return refused
+
+    async def store(self, session: AsyncSession, vault: Vault) -> None:
+        if self._new:
+            await session.execute(insert(TASK), [_values(task) for task in self._new])
+        if self._changed:
+            rows = [_values(task, "to_") | {"of_id": task.id} for task in self._changed.values()]
+            await session.execute(_CHANGE, rows)
+        if events := [row for written in self._written for row in self._event_rows(written)]:
+            await session.execute(insert(TASK_EVENT), events)
+        for written in self._written:
+            task = written.task
+            ends_at_us = self._content_ends() if task.ended else None
+            await vault.put(session, task.tenant_id, task.id, task.seq, dumps(list(written.events)), ends_at_us)
+        for task in self._changed.values():
+            if task.ended:
+                await vault.end(session, task.tenant_id, task.id, self._content_ends())
+
+    def _create(self, write: _Create) -> Written:
+        task = _copy(write.task)
+        if task.open_key is not None and (standing := self._opened.get(task.open_key)) is not None:
+            return Written(_copy(standing))
+        self._advance(task, Change(write.events))
+        self._new.append(task)
+        if task.open_key is not None:
+            self._opened[task.open_key] = task
+        return self._kept(task, write.events)
+
+    def _alter(self, write: _Alter) -> Written:
+        task = self._tasks.get(write.task_id)
+        if task is None:
+            raise TaskMissing
+        if task.ended:
+            raise TaskEnded(task.state)
+        change = write.rule(_copy(task))
+        self._advance(task, change)
+        self._changed[task.id] = task
+        return self._kept(task, change.events)
+
+    def _advance(self, task: Task, change: Change) -> None:
+        for name, value in change.columns.items():
+            setattr(task, name, value)
+        for event in change.events:
+            if (state := state_of(event)) is not None:
+                task.state = state
+                task.status_at_us = self._now_us
+        task.seq += len(change.events)
+        task.version += 1
+        if task.state in TERMINAL:
+            task.ended_at_us = self._now_us
+            task.lease_owner = task.lease_until_us = task.expires_at_us = task.open_key = None
+
+    def _kept(self, task: Task, events: Sequence[Event]) -> Written:
+        written = Written(_copy(task), events)
+        if events:
+            self._written.append(written)
+        return written
+
+    def _event_rows(self, written: Written) -> list[dict[str, Any]]:
+        first = written.task.seq - len(written.events) + 1
+        return [
+            {
+                "task_id": written.task.id,
+                "seq": seq,
+                "kind": event["kind"],
+                "state": state_of(event),
+                "at_us": self._now_us,
+            }
+            for seq, event in enumerate(written.events, first)
+        ]
+
+    def _content_ends(self) -> int:
+        return self._now_us + CONTENT_LIFE_S * SECOND_US
+
+
+async def _locked(session: AsyncSession, writes: Sequence[_Write]) -> dict[str, Task]:
+    ids = {write.task_id for write in writes if isinstance(write, _Alter)}
+    if not ids:
+        return {}
+    found = select(TASK).where(TASK.c.id.in_(sorted(ids))).order_by(TASK.c.id).with_for_update(key_share=True)
+    return {row.id: task_of(row) for row in await session.execute(found)}
+
+
+async def _open(session: AsyncSession, writes: Sequence[_Write]) -> dict[str, Task]:
+    keys = {write.task.open_key for write in writes if isinstance(write, _Create) and write.task.open_key}
+    if not keys:
+        return {}
+    found = await session.execute(select(TASK).where(TASK.c.open_key.in_(sorted(keys))))
+    return {row.open_key: task_of(row) for row in found}
+
+
+def task_of(row: Any) -> Task:
+    return Task(**row._mapping)
+
+
+def _values(task: Task, prefix: str = "") -> dict[str, Any]:
+    return {prefix + name: getattr(task, name) for name in _FIELDS if not prefix or name not in _FIXED}
+
+
+def _copy(task: Task) -> Task:
+    return Task(*(getattr(task, each.name) for each in fields(Task)))

@@ -1,0 +1,128 @@
+"""Reading tasks: one, a page of them, and the events of one as they come, in order and without a gap."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, or_, select, tuple_
+
+from agentnode.a2a.events import View, fold, loads
+from agentnode.a2a.hints import Hints, Listener, Numbered
+from agentnode.a2a.log import task_of
+from agentnode.a2a.tables import TASK, Task
+from ledger.database import AsyncSession, Database
+from ledger.vault import Vault
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A task, what its caller sees of it, and the number of the last event in that."""
+
+    task: Task
+    view: View
+    seq: int
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which tasks to list: of a tenant, a payer or a context (one of them at least), newest status first."""
+
+    tenant_id: str | None = None
+    payer: str | None = None
+    context_id: str | None = None
+    state: str | None = None
+    status_after_us: int | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+
+
+class TaskReader:
+    def __init__(self, database: Database, vault: Vault, hints: Hints, poll_s: float) -> None:
+        self._database = database
+        self._vault = vault
+        self._hints = hints
+        self._poll_s = poll_s
+
+    def listening(self, task_id: str) -> AbstractContextManager[Listener]:
+        """Hear of a task's events as this process commits them; begin to listen before reading."""
+        return self._hints.listening(task_id)
+
+    async def task(self, task_id: str) -> Task | None:
+        async with self._database.read() as session:
+            return await _one(session, TASK.c.id == task_id)
+
+    async def open(self, open_key: str) -> Task | None:
+        """The task that an equal message is at work on."""
+        async with self._database.read() as session:
+            return await _one(session, TASK.c.open_key == open_key)
+
+    async def snapshot(self, task: Task) -> Snapshot:
+        """Content and number come from one read, so that a tail begins exactly where the snapshot ends."""
+        async with self._database.read() as session:
+            now = await _one(session, TASK.c.id == task.id) or task
+            return await self._snapshot(session, now)
+
+    async def page(self, which: Filter) -> tuple[list[Snapshot], int]:
+        """A page of tasks, and how many there are in all."""
+        wanted = _condition(which)
+        found = select(TASK).order_by(TASK.c.status_at_us.desc(), TASK.c.id.desc()).limit(which.limit)
+        if which.before is not None:
+            found = found.where(tuple_(TASK.c.status_at_us, TASK.c.id) < which.before)
+        async with self._database.read() as session:
+            tasks = [task_of(row) for row in await session.execute(found.where(*wanted))]
+            total = (await session.execute(select(func.count()).select_from(TASK).where(*wanted))).scalar_one()
+            return [await self._snapshot(session, task) for task in tasks], total
+
+    async def events(self, task: Task, after_seq: int) -> list[Numbered]:
+        async with self._database.read() as session:
+            return await self._events(session, task, after_seq)
+
+    async def follow(self, task: Task, after_seq: int, listener: Listener) -> AsyncGenerator[Numbered, None]:
+        """Each event behind `after_seq` once, in order, for ever: who follows leaves at the event that it wants.
+
+        The listener is the fast way, a look into the database each `poll_s` the sure one.
+        """
+        sent = after_seq
+        while True:
+            come = [each for each in listener.take() if each[0] > sent]
+            if come and come[0][0] > sent + 1:
+                come = await self.events(task, sent)
+            for seq, event in come:
+                assert seq == sent + 1, "events are numbered under the task's lock"
+                sent = seq
+                yield seq, event
+            if not come and not await listener.wait(self._poll_s):
+                listener.tell(await self.events(task, sent))
+
+    async def _snapshot(self, session: AsyncSession, task: Task) -> Snapshot:
+        events = await self._events(session, task, 0)
+        view = fold(task.id, task.context_id, (event for _, event in events))
+        # What was said is deleted a day after the end; that it happened stays.
+        view.setdefault("status", {"state": task.state, "at_us": task.status_at_us})
+        return Snapshot(task, view, events[-1][0] if events else task.seq)
+
+    async def _events(self, session: AsyncSession, task: Task, after_seq: int) -> list[Numbered]:
+        numbered: list[Numbered] = []
+        for last, data in await self._vault.range(session, task.tenant_id, task.id, after_seq):
+            run = loads(data)
+            numbered += enumerate(run, last - len(run) + 1)
+        return [each for each in numbered if each[0] > after_seq]
+
+
+async def _one(session: AsyncSession, which: ColumnElement[bool]) -> Task | None:
+    row = (await session.execute(select(TASK).where(which))).first()
+    return None if row is None else task_of(row)
+
+
+def _condition(which: Filter) -> list[ColumnElement[bool]]:
+    whose = [TASK.c.tenant_id == which.tenant_id] if which.tenant_id is not None else []
+    whose += [TASK.c.payer == which.payer] if which.payer is not None else []
+    conditions: list[ColumnElement[bool]] = [or_(*whose)] if whose else []
+    wanted: dict[Any, Any] = {TASK.c.context_id: which.context_id, TASK.c.state: which.state}
+    conditions += [column == value for column, value in wanted.items() if value is not None]
+    if which.status_after_us is not None:
+        conditions.append(TASK.c.status_at_us >= which.status_after_us)
+    return conditions

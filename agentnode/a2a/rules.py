@@ -1,0 +1,82 @@
+"""What may be done to a task as it stands under its lock. Pure: a task in, a change out, or a refusal.
+
+That a task which has ended takes no change at all is not said here: the log refuses it before any rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentnode.a2a.errors import TaskBusy, TaskNotStoppable, TaskTakenOver
+from agentnode.a2a.events import Event
+from agentnode.a2a.log import Change, Rule
+from agentnode.a2a.states import INPUT_REQUIRED
+from agentnode.a2a.tables import Task
+
+FREE: dict[str, Any] = {"lease_owner": None, "lease_until_us": None}
+"""Columns of a task that nobody has in hand."""
+
+
+def take_to_pay(owner: str, until_us: int) -> Rule:
+    """Take a task that waits for its payment: one payment at a time, so that no two are settled for one task.
+
+    A lease that has lapsed counts too: whoever held it may have sent money, and only who resumes it asks.
+    """
+
+    def rule(task: Task) -> Change:
+        if task.state != INPUT_REQUIRED or task.lease_until_us is not None:
+            raise TaskBusy
+        return Change(columns=_taken(task, owner, until_us))
+
+    return rule
+
+
+def take_over(owner: str, until_us: int, now_us: int) -> Rule:
+    """Take a task whose worker is gone."""
+
+    def rule(task: Task) -> Change:
+        if task.lease_until_us is None or task.leased(now_us):
+            raise TaskBusy
+        return Change(columns=_taken(task, owner, until_us))
+
+    return rule
+
+
+def by_holder(held: Task, events: Sequence[Event], **columns: Any) -> Rule:
+    """What the worker writes that has the task in hand; nothing once another has taken it over."""
+
+    def rule(task: Task) -> Change:
+        if (task.lease_owner, task.fence) != (held.lease_owner, held.fence):
+            raise TaskTakenOver
+        return Change(events, columns)
+
+    return rule
+
+
+def stop(event: Event) -> Rule:
+    """Cancel: free work at any time, priced work until its payment is on the way."""
+
+    def rule(task: Task) -> Change:
+        if task.paid:
+            raise TaskNotStoppable("the task was paid and is being worked on; it runs to its end")
+        if task.price_usd_nanos and task.lease_until_us is not None:
+            raise TaskNotStoppable("the task's payment is on the way; ask again when it has settled")
+        return Change([event])
+
+    return rule
+
+
+def end_unpaid(*events: Event) -> Rule:
+    """End a task that waits for a payment which will not come."""
+
+    def rule(task: Task) -> Change:
+        if task.state != INPUT_REQUIRED or task.lease_until_us is not None:
+            raise TaskBusy
+        return Change(events)
+
+    return rule
+
+
+def _taken(task: Task, owner: str, until_us: int) -> dict[str, Any]:
+    return {"lease_owner": owner, "lease_until_us": until_us, "fence": task.fence + 1}
