@@ -121,7 +121,7 @@ def _decide(op: Operation, books: Books) -> Outcome:
         case MarkSent() if hold.state == "held":
             books.change_hold(
                 hold,
-                sent_at_us=hold.sent_at_us or op.at_us,
+                sent_at_us=op.at_us if hold.sent_at_us is None else hold.sent_at_us,
                 floor_usd_nanos=op.floor_usd_nanos,
                 floor_event=op.event or hold.floor_event,
             )

@@ -1,0 +1,131 @@
+"""Mixed batches, refused and repeated and late, end on both databases as a plain sequential model says."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlmodel import col, select
+
+from ledger.database import Database
+from ledger.events import EconomicEvent, EventDraft
+from ledger.movements import Movement, MovementDraft
+from ledger.spend import NewBudget
+from ledger.spend.budgets import open_budget
+from ledger.spend.operations import (
+    Capture,
+    Expire,
+    Hold,
+    Ledger,
+    MarkSent,
+    Operation,
+    Record,
+    Release,
+    Renew,
+    Reserve,
+)
+from ledger.spend.postgres import PostgresLedger
+from ledger.spend.sqlite import SqliteLedger
+from ledger.spend.tables import BudgetRow, HoldRow
+from tests.ledger.spend_oracle import Oracle
+
+_BUDGETS = ("a", "b", "c")
+_AMOUNTS = st.integers(0, 9)
+_HOLDS = st.integers(0, 4)
+_FENCES = st.sampled_from([None, None, None, 1, 2])
+_EVENTS = st.sampled_from([None, None, 0, 1, 2, 3, 4, 5])
+_SETS = st.lists(st.sampled_from([*_BUDGETS, "none"]), unique=True, max_size=3)
+
+_reserve = st.tuples(
+    st.just("reserve"), _HOLDS, _AMOUNTS, _SETS, st.integers(0, 4), st.sampled_from(["lease", "chain"]),
+    st.sampled_from(["", "", "", "-other"]),
+)  # fmt: skip
+_capture = st.tuples(st.just("capture"), _HOLDS, _AMOUNTS, _FENCES, _EVENTS)
+_release = st.tuples(st.just("release"), _HOLDS, _FENCES, _EVENTS)
+_sent = st.tuples(st.just("sent"), _HOLDS, _AMOUNTS, _FENCES, _EVENTS)
+_renew = st.tuples(st.just("renew"), _HOLDS, _FENCES, st.integers(0, 6))
+_expire = st.tuples(st.just("expire"), _HOLDS)
+_record = st.tuples(st.just("record"), st.integers(0, 5), _AMOUNTS)
+_operations = st.one_of(_reserve, _reserve, _reserve, _capture, _capture, _release, _sent, _renew, _expire, _record)
+_batches = st.lists(st.lists(_operations, min_size=1, max_size=12), min_size=1, max_size=4)
+
+
+@pytest.mark.database
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(limits=st.tuples(*(st.integers(0, 25) for _ in _BUDGETS)), batches=_batches)
+async def test_a_batch_ends_as_if_its_operations_had_come_one_by_one(
+    database: Database, limits: tuple[int, ...], batches: list[list[tuple[Any, ...]]]
+) -> None:
+    """Outcomes, budgets, holds, events and movements are those of the oracle, at the limit and beyond it."""
+    world = uuid.uuid4().hex
+    names = {f"{world}-{name}": limit for name, limit in zip(_BUDGETS, limits, strict=True)}
+    for name, limit in names.items():
+        await open_budget(database, NewBudget(name, world, "test", limit), 0)
+    oracle = Oracle(names)
+    ledger: Ledger = SqliteLedger(database) if database.is_sqlite else PostgresLedger(database)
+    await ledger.open()
+    try:
+        for index, batch in enumerate(batches):
+            operations = [_operation(world, index, spec) for spec in batch]
+            assert await ledger.apply(operations) == [oracle.apply(op) for op in operations]
+        await _same_rows(database, world, oracle)
+    finally:
+        await ledger.close()
+
+
+def _operation(world: str, at_us: int, spec: tuple[Any, ...]) -> Operation:
+    """`at_us` is the number of the batch, so that leases of 0 to 4 run out between batches."""
+    match spec:
+        case ("reserve", hold, amount, budgets, lease, ends_by, other):
+            names = tuple(f"{world}-{name}" for name in budgets)
+            return Reserve(
+                Hold(f"{world}-{hold}", world + other, names, amount, "owner", at_us + lease, ends_by, at_us)
+            )
+        case ("capture", hold, amount, fence, event):
+            return Capture(f"{world}-{hold}", amount, fence, "upstream", _event(world, event), at_us)
+        case ("release", hold, fence, event):
+            return Release(f"{world}-{hold}", fence, _event(world, event), at_us)
+        case ("sent", hold, floor, fence, event):
+            return MarkSent(f"{world}-{hold}", fence, floor, _event(world, event), at_us)
+        case ("renew", hold, fence, until):
+            return Renew(f"{world}-{hold}", fence, until)
+        case ("expire", hold):
+            return Expire(f"{world}-{hold}", at_us)
+        case ("record", event, amount):
+            row = _event(world, event)
+            assert row is not None
+            return Record(row, MovementDraft("settlement", "payer", "node", amount))
+    raise AssertionError(spec)
+
+
+def _event(world: str, index: int | None) -> dict[str, Any] | None:
+    if index is None:
+        return None
+    draft = EventDraft(
+        id=f"{world}-e{index}", tenant_id=world, kind="engine_call", input_tokens=index, trace={"é": [1.5, None]}
+    )
+    return draft.as_row() | {"at_us": 77}
+
+
+async def _same_rows(database: Database, world: str, oracle: Oracle) -> None:
+    tenants = [world, f"{world}-other"]
+    async with database.read() as session:
+        budgets = (await session.exec(select(BudgetRow).where(BudgetRow.tenant_id == world))).all()
+        holds = (await session.exec(select(HoldRow).where(col(HoldRow.tenant_id).in_(tenants)))).all()
+        events = (await session.exec(select(EconomicEvent).where(EconomicEvent.tenant_id == world))).all()
+        moved = (await session.exec(select(Movement).where(col(Movement.tenant_id).in_(tenants)))).all()
+    got = {row.id: {"limit": row.limit_usd_nanos, "spent": row.spent_usd_nanos, "held": row.held_usd_nanos}
+           for row in budgets}  # fmt: skip
+    assert got == oracle.budgets
+    assert {row.id: row.model_dump() | {"budgets": tuple(row.budgets)} for row in holds} == oracle.holds
+    assert {row.id: row.model_dump() for row in events} == oracle.events
+    assert {row.id: row.model_dump() for row in moved} == oracle.movements
+
+
+def test_the_oracle_knows_every_field_of_a_hold() -> None:
+    """A field that is added to holds must be compared too."""
+    assert set(HoldRow.model_fields) == set(asdict(Hold("h", "t", (), 0, "o", 0, "lease", 0)))
