@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ledger.errors import AgentNodeError, InvalidInput
+from mandates.constraints import Item
 from mandates.errors import (
     AgentNotAllowed,
     BudgetExceeded,
@@ -17,7 +18,7 @@ from mandates.errors import (
     MandateSuspended,
     PayeeNotAllowed,
 )
-from mandates.terms import Item, Terms
+from mandates.terms import Terms
 
 Status = Literal["active", "exhausted", "expired", "revoked", "pending", "suspended"]
 

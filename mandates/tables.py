@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from ledger.database import Row
-from mandates.terms import Constraints, Kind, Terms
+from mandates.constraints import Constraints, Kind
+from mandates.terms import Terms
 
 _TAKEN = text("item_id IS NOT NULL AND state <> 'released'")
 
@@ -56,7 +57,14 @@ class MandateUseRow(Row, table=True):
         CheckConstraint("amount_usd_nanos > 0", name="amount"),
         CheckConstraint("captured_usd_nanos BETWEEN 0 AND amount_usd_nanos", name="within_amount"),
         CheckConstraint("(state = 'held') = (ended_at_us IS NULL)", name="ended"),
-        Index("ix_mandate_uses_item", "mandate_id", "item_id", unique=True, postgresql_where=_TAKEN, sqlite_where=_TAKEN),
+        Index(
+            "ix_mandate_uses_item",
+            "mandate_id",
+            "item_id",
+            unique=True,
+            postgresql_where=_TAKEN,
+            sqlite_where=_TAKEN,
+        ),
         Index("ix_mandate_uses_created", "mandate_id", "created_at_us"),
     )
 
