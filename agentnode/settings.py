@@ -103,9 +103,9 @@ class Settings(BaseModel):
         return [*self.allow_nets, *(_LOOPBACK if demo and not self.allow_nets else ())]
 
     @property
-    def reorg_depth(self) -> int:
-        """Blocks after which a transfer is final enough to end a hold."""
-        return 1 if self.network == EMBEDDED_NETWORK else 12
+    def reorg_margin_s(self) -> int:
+        """How long after a payment's window its hold is kept, in case blocks are undone: 12 of Base's 2 s blocks."""
+        return 1 if self.network == EMBEDDED_NETWORK else 24
 
 
 def load(environ: Mapping[str, str], file: Path | None = None, **said: Any) -> Settings:

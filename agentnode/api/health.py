@@ -8,11 +8,40 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from engine import Providers
+from ledger.database import Database
+from ledger.errors import Unavailable
+from trust.chain import ChainView
+
 Check = Callable[[], Awaitable[str]]
 
 
+def checks(database: Database, chain: ChainView | None, providers: Providers) -> dict[str, Check]:
+    """Each answers `ok`, `absent` or `down`."""
+
+    async def database_answers() -> str:
+        try:
+            await database.ping()
+        except Unavailable:
+            return "down"
+        return "ok"
+
+    async def chain_answers() -> str:
+        if chain is None:
+            return "absent"
+        try:
+            await chain.check_chain_id()
+        except Unavailable:
+            return "down"
+        return "ok"
+
+    async def upstreams_there() -> str:
+        return "ok" if set(providers.names) - {"offline"} else "absent"
+
+    return {"database": database_answers, "chain": chain_answers, "upstreams": upstreams_there}
+
+
 def router(version: str, checks: dict[str, Check], jwks: Callable[[], dict[str, Any]]) -> APIRouter:
-    """`checks` answer `ok`, `absent` or `down` for `database`, `chain` and `upstreams`."""
     routes = APIRouter()
 
     @routes.get("/api/v2/health")

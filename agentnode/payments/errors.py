@@ -1,10 +1,10 @@
 """Why a payment was not taken, and what is left to do.
 
-    PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; has the extension's code
-    QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
-    SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
-    PaymentUnknown        404  PAYMENT_NOT_FOUND
-    PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
+PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; has the extension's code
+QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
+SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
+PaymentUnknown        404  PAYMENT_NOT_FOUND
+PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
 """
 
 from __future__ import annotations

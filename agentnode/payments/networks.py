@@ -17,9 +17,6 @@ USDC = {
 _V1_NAMES = {BASE: "base", BASE_SEPOLIA: "base-sepolia", EMBEDDED: "base-sepolia"}
 """The reference client of version 1 knows no name for other chains, so the embedded one borrows a test net's."""
 
-REORG_DEPTH = {EMBEDDED: 1}
-DEFAULT_REORG_DEPTH = 12
-
 
 def chain_id_of(network: str) -> int:
     """31337 of `eip155:31337`."""

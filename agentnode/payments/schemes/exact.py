@@ -42,11 +42,11 @@ class ExactScheme:
         self._signer = signer
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="x402")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def verify(self, payload: PaymentPayload, requirements: PaymentRequirements) -> str:
-        """The payer's address. Raises PaymentRefused where the payload would not settle, ChainUnavailable if unclear."""
+        """The payer's address. Raises PaymentRefused or, where it is not known, ChainUnavailable."""
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme
 
         answer = await self._in_thread(ExactEvmScheme(self._signer).verify, payload, requirements)
@@ -81,18 +81,18 @@ class ExactScheme:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise PaymentRefused("SETTLEMENT_FAILED", "the payload is malformed") from error
         except Exception as error:
-            raise ChainUnavailable("the chain did not answer while the payment was checked; nothing was sent") from error
+            raise ChainUnavailable("the chain did not answer while the payment was checked") from error
 
 
 def refusal(reason: str, message: str) -> AgentNodeError:
     """The extension's error code for one of the library's reasons."""
     if reason == "invalid_exact_evm_failed_to_verify_signature" and _is_silence(message):
-        return ChainUnavailable("the chain did not answer while the payment was checked; nothing was sent")
+        return ChainUnavailable("the chain did not answer while the payment was checked")
     for part, code, sentence in _CODES:
         if part in reason:
             return PaymentRefused(code, sentence)
     if _is_silence(message):
-        return ChainUnavailable("the chain did not answer while the payment was checked; nothing was sent")
+        return ChainUnavailable("the chain did not answer while the payment was checked")
     return PaymentRefused("SETTLEMENT_FAILED", f"the payment could not be settled ({reason})")
 
 

@@ -36,9 +36,7 @@ class JournalSigner(FacilitatorWeb3Signer):
         self, private_key: str, rpc_url: str, journal: Journal, loop: asyncio.AbstractEventLoop, settle_timeout_s: float
     ) -> None:
         super().__init__(private_key, rpc_url)
-        self._w3 = Web3(
-            HTTPProvider(rpc_url, {"timeout": _READ_TIMEOUT_S}, exception_retry_configuration=None)
-        )
+        self._w3 = Web3(HTTPProvider(rpc_url, {"timeout": _READ_TIMEOUT_S}, exception_retry_configuration=None))
         self._journal = journal
         self._loop = loop
         self._settle_timeout_s = settle_timeout_s

@@ -1,0 +1,148 @@
+"""The wiring: what exists, who knows whom, and in which order things start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from agentnode import __version__, ticking
+from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
+from agentnode.api import auth, bazaar, devchain, errors, evidence, facilitator, health, mandates, payments
+from agentnode.evidence.collect import Evidence
+from agentnode.hire import AgentCards, Calls, open_buyer
+from agentnode.migrations import LOCATIONS
+from agentnode.payments.assembly import Payments, open_payments
+from agentnode.settings import Settings
+from bazaar import Bazaar
+from engine import Account, Catalog, Engine, Providers, upstream_from_table, with_known
+from ledger.accounts import Accounts
+from ledger.clock import SystemClock
+from ledger.database import Database
+from ledger.events import Events
+from ledger.ids import new_id
+from ledger.money import usd_nanos
+from ledger.spend import Spend, Sweeper
+from ledger.vault import Vault
+from ledger.work import Claims, Idempotency
+from mandates import Mandates
+from trust.keys import NodeKeys
+from trust.keystore import Keystore, open_password
+from trust.web import GuardedClient
+
+
+@dataclass
+class Node:
+    """A node that is built and not started: `app` starts it when it is served."""
+
+    app: FastAPI
+    runtime: TaskRuntime
+    spend: Spend
+    payments: Payments | None
+    database: Database
+
+
+async def build(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> Node:
+    """Everything once, from the ledger up. `on_point` hears each point of the journals: crash tests listen there."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock, owner = SystemClock(), new_id("proc")
+    database = Database(settings.database)
+    await database.upgrade(LOCATIONS)
+    password, _ = open_password(settings.data, _environment(settings))
+    keys = NodeKeys.open(settings.data / "keys", password)
+    wallets = Keystore(settings.data / "wallets", password)
+    web = GuardedClient(settings.reachable_nets)
+
+    spend, events = Spend(database, clock, owner), Events(database)
+    accounts, vault = Accounts(database, clock, keys), Vault(database, clock, keys)
+    claims, idempotency = Claims(database, clock, owner), Idempotency(database, clock, vault)
+    paid = None
+    if settings.has_chain:
+        paid = await open_payments(settings, database, clock, claims, keys, wallets, on_point)
+
+    upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
+    providers = Providers.from_environment(os.environ, upstreams)
+    engine = Engine(spend, Catalog.load(upstreams), providers, clock)
+
+    async def own_account() -> Account:
+        return Account("node", (await spend.open_day_budget("node", usd_nanos(settings.node_usd_per_day)),))
+
+    skills = Skills([echo(), ask(engine, own_account)])
+    gate = paid.gate if paid else None
+    runtime = TaskRuntime(database, vault, clock, idempotency, owner, gate, skills, f"{settings.url}/api/a2a")
+    authority = Mandates(database, spend, clock, keys, settings.chain_id)
+    catalog = Bazaar(database, clock, AgentCards(web))
+    buyer = open_buyer(
+        database=database,
+        clock=clock,
+        spend=spend,
+        mandates=authority,
+        bazaar=catalog,
+        web=web,
+        wallets=wallets,
+        chain=paid.chain if paid else None,
+        asset=paid.asset if paid else None,
+        day_limit_usd_nanos=usd_nanos(settings.tenant_usd_per_day),
+        reorg_margin_s=settings.reorg_margin_s,
+        on_point=on_point,
+    )
+    proofs = None
+    if paid:
+        calls = Calls(database, clock)
+        proofs = Evidence(clock, keys, paid.chain, paid.asset, calls, authority, paid.gate, paid.journal, events)
+
+    app = FastAPI(title="agentnode", version=__version__, lifespan=_lifespan)
+    errors.install(app)
+    needs = auth.needs(accounts)
+    checks = health.checks(database, paid.chain if paid else None, providers)
+    app.include_router(health.router(__version__, checks, keys.jwks))
+    app.include_router(mandates.router(authority, needs))
+    app.include_router(bazaar.router(catalog, buyer, needs))
+    app.include_router(facilitator.router(paid.facilitator if paid else None))
+    app.include_router(payments.router(gate))
+    app.include_router(evidence.router(proofs, needs))
+    if settings.chain == "embedded":
+        app.include_router(devchain.router(settings.rpc_url))
+    card = agent_card(settings.name, settings.description, settings.url, __version__, skills)
+    app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts)))
+
+    app.state.starts = [spend.start, runtime.start]
+    app.state.runs = [paid.queue.run] if paid else []
+    app.state.ticks = [
+        (5, Sweeper(spend, clock).sweep),
+        (2, buyer.settle_open_calls),
+        (600, vault.delete_ended),
+    ]
+    app.state.stops = [
+        runtime.close,
+        spend.close,
+        providers.close,
+        web.aclose,
+        *(paid.stops if paid else []),
+        database.close,
+    ]
+    return Node(app, runtime, spend, paid, database)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    for start in app.state.starts:
+        await start()
+    running = [asyncio.create_task(run()) for run in app.state.runs]
+    with ticking.scheduled(app.state.ticks):
+        yield
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    for stop in app.state.stops:
+        await stop()
+
+
+def _environment(settings: Settings) -> dict[str, Any]:
+    said = {"AGENTNODE_KEYSTORE_PASSWORD": settings.keystore_password} if settings.keystore_password else {}
+    return {**os.environ, **said}

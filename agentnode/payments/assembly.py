@@ -1,0 +1,91 @@
+"""Puts the payments of a node with a chain together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentnode.payments.assets import gas_from_faucet, usdc_of
+from agentnode.payments.broadcaster import Broadcaster
+from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.gate import TollGate
+from agentnode.payments.journal import Journal
+from agentnode.payments.networks import EMBEDDED
+from agentnode.payments.queue import SignerQueue
+from agentnode.payments.requirement import Terms
+from agentnode.payments.schemes.exact import ExactScheme
+from agentnode.settings import Settings
+from ledger.clock import Clock
+from ledger.database import Database
+from ledger.money import Asset
+from ledger.work import Claims
+from trust.chain import ChainView
+from trust.keys import NodeKeys
+from trust.keystore import Keystore
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+PAYEE_WALLET = "node"
+"""Where buyers pay to: its key is never used by the node."""
+SENDER_WALLET = "facilitator"
+"""Who broadcasts settlements and pays their gas."""
+
+
+@dataclass
+class Payments:
+    """What the rest of the node needs of a chain."""
+
+    chain: ChainView
+    asset: Asset
+    journal: Journal
+    facilitator: LocalFacilitator
+    gate: TollGate
+    queue: SignerQueue
+    stops: list[Callable[[], Awaitable[None]]]
+
+
+async def open_payments(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    claims: Claims,
+    keys: NodeKeys,
+    wallets: Keystore,
+    on_point: Callable[[str], None],
+) -> Payments:
+    """Raises ChainMismatch where another chain answers than the configured one, ChainUnavailable where none does."""
+    from agentnode.payments.schemes.signer import JournalSigner
+
+    chain = ChainView(settings.rpc_url, settings.chain_id)
+    await chain.check_chain_id()
+    asset = await usdc_of(settings.network, settings.rpc_url)
+    account = await asyncio.to_thread(_account, wallets)
+    pay_to = wallets.address(PAYEE_WALLET) or await asyncio.to_thread(wallets.create, PAYEE_WALLET)
+    if settings.network == EMBEDDED:
+        await gas_from_faucet(settings.rpc_url, account.address)
+
+    journal = Journal(database, clock, claims, on_point)
+    terms = Terms(settings.quote_life_s, settings.max_timeout_s, settings.settle_timeout_s)
+    loop = asyncio.get_running_loop()
+    signer = JournalSigner(account.key.hex(), settings.rpc_url, journal, loop, terms.settle_timeout_s)
+    scheme = ExactScheme(signer)
+    facilitator = LocalFacilitator(scheme, asset, account.address, clock)
+    broadcaster = Broadcaster(settings.rpc_url)
+    return Payments(
+        chain=chain,
+        asset=asset,
+        journal=journal,
+        facilitator=facilitator,
+        gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms),
+        queue=SignerQueue(journal, broadcaster, chain, account, claims, clock),
+        stops=[scheme.close, broadcaster.close, chain.close],
+    )
+
+
+def _account(wallets: Keystore) -> LocalAccount:
+    if wallets.address(SENDER_WALLET) is None:
+        wallets.create(SENDER_WALLET)
+    return wallets.account(SENDER_WALLET)

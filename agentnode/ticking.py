@@ -1,0 +1,35 @@
+"""APScheduler only ticks: what is due is claimed in the database, so that two workers never do the same thing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+Tick = tuple[float, Callable[[], Awaitable[Any]]]
+
+
+@contextlib.contextmanager
+def scheduled(ticks: Sequence[Tick]) -> Iterator[None]:
+    """Call each of `(seconds, what)` at its interval, never twice at once, while the block lasts."""
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+    scheduler = AsyncIOScheduler()
+    for interval_s, what in ticks:
+        scheduler.add_job(_quietly, "interval", [what], seconds=interval_s, max_instances=1, coalesce=True)
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+async def _quietly(what: Callable[[], Awaitable[Any]]) -> None:
+    """A round that fails is logged and comes again."""
+    try:
+        await what()
+    except Exception as error:
+        _log.warning("%s failed and comes again: %s", getattr(what, "__qualname__", what), error)
