@@ -1,4 +1,4 @@
-"""Between the runtime's JSON and the SDK's protobuf types. Field by field: the generic converter takes 20 times as long.
+"""Between the runtime's JSON and the SDK's protobuf types, field by field: the generic converter is 20 times slower.
 
 The incoming message is read from the request's own JSON where a protobuf would change it (numbers in metadata and in
 data parts).

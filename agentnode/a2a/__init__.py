@@ -1,0 +1,52 @@
+"""Agent2Agent: the card, the endpoint in 1.0 and 0.3, and the runtime that brings each task to its end."""
+
+from __future__ import annotations
+
+from a2a.types.a2a_pb2 import AgentCard
+from starlette.routing import BaseRoute
+
+from agentnode.a2a.card import agent_card, card_routes
+from agentnode.a2a.endpoint import REST_PATH, RPC_PATH, Authenticate, a2a_routes
+from agentnode.a2a.errors import (
+    SkillFailed,
+    SkillUnknown,
+    TaskBusy,
+    TaskEnded,
+    TaskMissing,
+    TaskNotStoppable,
+    TaskPaidByAnother,
+)
+from agentnode.a2a.paying import Gate, PaymentUnderWay
+from agentnode.a2a.runtime import TaskRuntime
+from agentnode.a2a.skills import ASK_PRICE_USD_NANOS, Skill, Skills, Work, ask, echo
+
+
+def routes(runtime: TaskRuntime, card: AgentCard, authenticate: Authenticate, made_at_us: int) -> list[BaseRoute]:
+    """Everything that A2A serves over HTTP, absolute paths. `made_at_us`: when the card last changed."""
+    return [*card_routes(card, made_at_us), *a2a_routes(runtime, authenticate)]
+
+
+__all__ = [
+    "ASK_PRICE_USD_NANOS",
+    "REST_PATH",
+    "RPC_PATH",
+    "Authenticate",
+    "Gate",
+    "PaymentUnderWay",
+    "Skill",
+    "SkillFailed",
+    "SkillUnknown",
+    "Skills",
+    "TaskBusy",
+    "TaskEnded",
+    "TaskMissing",
+    "TaskNotStoppable",
+    "TaskPaidByAnother",
+    "TaskRuntime",
+    "Work",
+    "agent_card",
+    "ask",
+    "card_routes",
+    "echo",
+    "routes",
+]

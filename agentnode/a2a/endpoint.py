@@ -1,0 +1,212 @@
+"""The A2A endpoint over HTTP: the SDK's routes and dispatchers, and around them what they leave to the server.
+
+Around each request: the caller is known, the body is bounded and kept as it was read, activated extensions are echoed
+in the header they were asked in, and numbers are shown again in what leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from a2a.compat.v0_3.extension_headers import LEGACY_HTTP_EXTENSION_HEADER
+from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
+from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
+from a2a.server.context import ServerCallContext
+from a2a.server.request_handlers.response_helpers import build_error_response
+from a2a.server.routes.common import ServerCallContextBuilder
+from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
+from a2a.server.routes.rest_routes import create_rest_routes
+from a2a.utils.constants import A2A_JSON_MEDIA_TYPE, VERSION_HEADER
+from a2a.utils.error_handlers import build_rest_error_payload
+from a2a.utils.errors import (
+    A2AError,
+    ContentTypeNotSupportedError,
+    InvalidParamsError,
+    InvalidRequestError,
+    JSONParseError,
+)
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from agentnode.a2a.handler import NodeRequestHandler
+from agentnode.a2a.numbers import Numbers
+from agentnode.a2a.protos import Protos
+from agentnode.a2a.runtime import TaskRuntime
+from agentnode.payments.metadata import X402_EXTENSION_URIS
+from ledger.accounts import Caller
+from ledger.errors import AgentNodeError
+
+RPC_PATH = "/api/a2a"
+REST_PATH = "/api/a2a/rest"
+MAX_BODY_BYTES = 1_000_000
+_HEADERS = (HTTP_EXTENSION_HEADER, LEGACY_HTTP_EXTENSION_HEADER)
+
+Authenticate = Callable[[Request], Awaitable[Caller]]
+"""Who asks; ANONYMOUS without a key. Raises KeyInvalid for a key that is none."""
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def a2a_routes(runtime: TaskRuntime, authenticate: Authenticate) -> list[BaseRoute]:
+    """JSON-RPC (1.0 and 0.3) at /api/a2a, with a slash too, and HTTP+JSON (1.0) at /api/a2a/rest."""
+    # The SDK logs what it cannot parse, and that is what callers say: nothing of it belongs in a log.
+    logging.getLogger("a2a").setLevel(logging.CRITICAL)
+    numbers = Numbers()
+    handler = NodeRequestHandler(runtime, Protos(numbers))
+    context = _Context()
+    dispatcher = JsonRpcDispatcher(handler, context, enable_v0_3_compat=True)
+    dispatcher._v03_adapter = Adapter03(handler, context)
+    rpc = _Around(dispatcher.handle_requests, authenticate, numbers, rpc=True)
+    routes: list[BaseRoute] = [Route(path, rpc, methods=["POST"]) for path in (RPC_PATH, f"{RPC_PATH}/")]
+    # The last one is a mount of `/{tenant}` at the root of the whole app.
+    for route in create_rest_routes(handler, context, path_prefix=REST_PATH)[:-1]:
+        assert isinstance(route, Route)
+        around = _Around(route.endpoint, authenticate, numbers, rpc=False)
+        routes.append(Route(route.path, around, methods=list(route.methods or ())))
+    return routes
+
+
+class _Context(ServerCallContextBuilder):
+    """Both header names activate extensions in every version; the protocol's version may be a query parameter."""
+
+    def build(self, request: Request) -> ServerCallContext:
+        headers = dict(request.headers)
+        if version := request.query_params.get(VERSION_HEADER):
+            headers.setdefault(VERSION_HEADER.lower(), version)
+        state = {"headers": headers, "caller": request.state.caller, "body": request.state.body}
+        return ServerCallContext(state=state, requested_extensions=_asked(request, *_HEADERS))
+
+
+class Adapter03(JSONRPC03Adapter):
+    """The SDK's 0.3 adapter with JSON-RPC's own code for bad parameters; a part must say its kind."""
+
+    async def handle_request(
+        self, request_id: str | int | None, method: str, body: dict[str, Any], request: Request
+    ) -> Any:
+        try:
+            model: Any = self.METHOD_TO_MODEL[method]
+            model.model_validate(body)
+            _check_kinds(body)
+        except ValidationError as error:
+            where = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
+            return self._generate_error_response(request_id, InvalidParamsError(data={"fields": where}))
+        except A2AError as error:
+            return self._generate_error_response(request_id, error)
+        return await super().handle_request(request_id, method, body, request)
+
+
+class _Read(Request):
+    """A request whose JSON was read before."""
+
+    async def json(self) -> Any:
+        return self.state.body
+
+
+class _Around:
+    """An endpoint of the SDK's, with what it leaves to the server."""
+
+    def __init__(self, inner: Any, authenticate: Authenticate, numbers: Numbers, rpc: bool) -> None:
+        self._inner = inner
+        self._authenticate = authenticate
+        self._numbers = numbers
+        self._rpc = rpc
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self.answer(_Read(scope, receive))
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        try:
+            request.state.caller = await self._authenticate(request)
+        except AgentNodeError as error:
+            challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+            return JSONResponse({"error": error.as_dict()}, error.status, headers=challenge)
+        try:
+            request.state.body = await self._body(request)
+        except A2AError as error:
+            return self._refusal(error)
+        response: Response = await self._inner(request)
+        for name in _HEADERS:
+            if activated := [uri for uri in X402_EXTENSION_URIS if uri in _asked(request, name)]:
+                response.headers[name] = ", ".join(activated)
+        self._show_numbers(response)
+        if not self._rpc:
+            _name_media_type(request, response)
+        return response
+
+    async def _body(self, request: Request) -> Any:
+        """The JSON of the body; None where there is none. Raises A2A's errors."""
+        content_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+        if request.method == "POST" and content_type not in ("application/json", A2A_JSON_MEDIA_TYPE):
+            raise ContentTypeNotSupportedError("send application/json")
+        raw = bytearray()
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > MAX_BODY_BYTES:
+                raise InvalidRequestError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        request._body = bytes(raw)  # where the SDK's REST routes read it
+        if not raw and not self._rpc:
+            return None
+        try:
+            return json.loads(raw, parse_constant=_refuse_number, parse_float=_finite)
+        except (ValueError, RecursionError):
+            raise JSONParseError("the body is not JSON") from None
+
+    def _refusal(self, error: A2AError) -> Response:
+        if self._rpc:
+            return JSONResponse(build_error_response(None, error))
+        payload = build_rest_error_payload(error)
+        return JSONResponse(payload, payload["error"]["code"])
+
+    def _show_numbers(self, response: Response) -> None:
+        if isinstance(response, StreamingResponse):
+            response.body_iterator = self._shown(response.body_iterator)
+            return
+        body = bytes(response.body)
+        shown = self._numbers.show(body.decode()).encode()
+        if shown != body:
+            response.body = shown
+            response.headers["content-length"] = str(len(shown))
+
+    async def _shown(self, events: Any) -> AsyncIterator[Any]:
+        async for event in events:
+            if isinstance(event, dict):
+                event["data"] = self._numbers.show(event["data"])
+            else:
+                event.data = self._numbers.show(event.data)
+            yield event
+
+
+def _asked(request: Request, *names: str) -> set[str]:
+    return get_requested_extensions([value for name in names for value in request.headers.getlist(name)])
+
+
+def _name_media_type(request: Request, response: Response) -> None:
+    """`application/a2a+json` to who asks for it or sends it, `application/json` to others."""
+    said = request.headers.get("accept", "") + request.headers.get("content-type", "")
+    if response.headers.get("content-type") == A2A_JSON_MEDIA_TYPE and A2A_JSON_MEDIA_TYPE not in said:
+        response.headers["content-type"] = "application/json"
+
+
+def _check_kinds(body: dict[str, Any]) -> None:
+    """The SDK takes a part without a kind for text, whatever else it says it is."""
+    message = (body.get("params") or {}).get("message")
+    for index, part in enumerate(message.get("parts", ()) if isinstance(message, dict) else ()):
+        if "kind" not in part:
+            raise InvalidParamsError(data={"fields": [f"params.message.parts.{index}.kind"]})
+
+
+def _refuse_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("the number is too large")
+    return number

@@ -1,0 +1,249 @@
+"""The SDK's RequestHandler over our task runtime: all eleven methods, in A2A's types and A2A's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+from a2a.server.context import ServerCallContext
+from a2a.server.events import Event as ProtoEvent
+from a2a.server.request_handlers.request_handler import RequestHandler, validate_request_params
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import (
+    A2AError,
+    ExtendedAgentCardNotConfiguredError,
+    InternalError,
+    InvalidParamsError,
+    PushNotificationNotSupportedError,
+    TaskNotCancelableError,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+)
+from a2a.utils.proto_utils import validate_proto_required_fields
+from a2a.utils.task import (
+    ListTasksCursor,
+    decode_list_tasks_cursor,
+    encode_list_tasks_cursor,
+    validate_history_length,
+    validate_page_size,
+)
+
+from agentnode.a2a.errors import TaskNotStoppable
+from agentnode.a2a.incoming import Incoming
+from agentnode.a2a.protos import Protos, incoming, state_of_proto
+from agentnode.a2a.reading import Filter
+from agentnode.a2a.runtime import TaskRuntime
+from ledger.accounts import Caller
+from ledger.clock import SECOND_US
+from ledger.errors import AgentNodeError, Conflict, InvalidInput, NotFound
+
+logger = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_PAGE = 50
+
+
+def a2a_error(error: AgentNodeError) -> A2AError:
+    """A2A's class for one of our errors; our code is in its data. Exact classes: the SDK looks up `type(error)`."""
+    data = error.as_dict()
+    match error:
+        case TaskNotStoppable():
+            return TaskNotCancelableError(error.message, data)
+        case NotFound():
+            return TaskNotFoundError(error.message, data)
+        case InvalidInput():
+            return InvalidParamsError(error.message, data)
+        case Conflict():
+            return UnsupportedOperationError(error.message, data)
+    return InternalError(error.message, data)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except AgentNodeError as error:
+        raise a2a_error(error) from None
+    except A2AError:
+        raise
+    except Exception as error:
+        # What a foreign error says may be content or a secret: it goes neither out nor into the log.
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+        logger.error("an A2A request broke: %s at %s", type(error).__name__, where)
+        raise InternalError("INTERNAL: the request could not be served", {"code": "INTERNAL"}) from None
+
+
+def _answers(method: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    @functools.wraps(method)
+    async def translated(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _translated():
+            return await method(*args, **kwargs)
+
+    return translated
+
+
+class NodeRequestHandler(RequestHandler):
+    """Streaming yes, push no, extended card no: what the card says. The context's state carries `caller` and `body`."""
+
+    def __init__(self, runtime: TaskRuntime, protos: Protos) -> None:
+        self._runtime = runtime
+        self._protos = protos
+
+    @_answers
+    async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
+        _check_message(params)
+        wait = not params.configuration.return_immediately
+        view = await self._runtime.send(_incoming(params, context), _caller(context), wait)
+        return self._protos.task(view, _history_length(params.configuration))
+
+    async def on_message_send_stream(
+        self, params: pb.SendMessageRequest, context: ServerCallContext
+    ) -> AsyncGenerator[ProtoEvent, None]:
+        with _translated():
+            _check_message(params)
+            steps = self._runtime.stream(_incoming(params, context), _caller(context))
+            async with contextlib.aclosing(self._sent(steps, _history_length(params.configuration))) as events:
+                async for event in events:
+                    yield event
+
+    async def on_subscribe_to_task(
+        self, params: pb.SubscribeToTaskRequest, context: ServerCallContext
+    ) -> AsyncGenerator[ProtoEvent, None]:
+        with _translated():
+            validate_proto_required_fields(params)
+            steps = self._runtime.subscribe(params.id, _caller(context))
+            async with contextlib.aclosing(self._sent(steps, None)) as events:
+                async for event in events:
+                    yield event
+
+    @_answers
+    async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task | None:
+        validate_proto_required_fields(params)
+        validate_history_length(params)
+        view = await self._runtime.get(params.id, _caller(context))
+        return self._protos.task(view, _history_length(params))
+
+    @_answers
+    async def on_list_tasks(self, params: pb.ListTasksRequest, context: ServerCallContext) -> pb.ListTasksResponse:
+        validate_history_length(params)
+        if params.HasField("page_size"):
+            validate_page_size(params.page_size)
+        which = _filter(params)
+        found, total = await self._runtime.page(which, _caller(context))
+        history_length = _history_length(params)
+        full = len(found) == which.limit
+        last = found[-1].task if found and full else None
+        return pb.ListTasksResponse(
+            tasks=[self._protos.task(each.view, history_length) for each in found],
+            next_page_token=_token(last.status_at_us, last.id) if last else "",
+            page_size=which.limit,
+            total_size=total,
+        )
+
+    @_answers
+    async def on_cancel_task(self, params: pb.CancelTaskRequest, context: ServerCallContext) -> pb.Task | None:
+        validate_proto_required_fields(params)
+        return self._protos.task(await self._runtime.cancel(params.id, _caller(context)))
+
+    @validate_request_params
+    async def on_create_task_push_notification_config(
+        self, params: pb.TaskPushNotificationConfig, context: ServerCallContext
+    ) -> pb.TaskPushNotificationConfig:
+        raise PushNotificationNotSupportedError
+
+    @validate_request_params
+    async def on_get_task_push_notification_config(
+        self, params: pb.GetTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> pb.TaskPushNotificationConfig:
+        raise PushNotificationNotSupportedError
+
+    @validate_request_params
+    async def on_list_task_push_notification_configs(
+        self, params: pb.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
+    ) -> pb.ListTaskPushNotificationConfigsResponse:
+        raise PushNotificationNotSupportedError
+
+    @validate_request_params
+    async def on_delete_task_push_notification_config(
+        self, params: pb.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> None:
+        raise PushNotificationNotSupportedError
+
+    async def on_get_extended_agent_card(
+        self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
+    ) -> pb.AgentCard:
+        raise ExtendedAgentCardNotConfiguredError
+
+    async def _sent(
+        self, steps: AsyncGenerator[dict[str, Any], None], history_length: int | None
+    ) -> AsyncGenerator[ProtoEvent, None]:
+        """The first step is the task as it stands; each one behind it an event."""
+        async with contextlib.aclosing(steps):
+            view = await anext(steps)
+            yield self._protos.task(view, history_length)
+            async for step in steps:
+                if (event := self._protos.event(view, step)) is not None:
+                    yield event
+
+
+def _incoming(params: pb.SendMessageRequest, context: ServerCallContext) -> Incoming:
+    state = context.state
+    # In JSON-RPC the method's name tells the version; REST is served in 1.0 only.
+    dialect = "0.3" if "/" in state.get("method", "") else "1.0"
+    key = state["headers"].get("idempotency-key")
+    return incoming(params, state["body"], dialect, context.requested_extensions, key)
+
+
+def _caller(context: ServerCallContext) -> Caller:
+    caller = context.state["caller"]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def _check_message(params: pb.SendMessageRequest) -> None:
+    message = params.message
+    sound = message.message_id and message.parts and all(part.WhichOneof("content") for part in message.parts)
+    if not sound or message.role == pb.Role.ROLE_UNSPECIFIED:
+        validate_proto_required_fields(params)  # walks the whole message by reflection, so only to name what is missing
+        raise InvalidParamsError("every part must have content", {"field": "message.parts"})
+    if message.role != pb.Role.ROLE_USER:
+        raise InvalidParamsError("a client's message has the role of the user", {"field": "message.role"})
+    if params.configuration.HasField("task_push_notification_config"):
+        raise PushNotificationNotSupportedError
+    validate_history_length(params.configuration)
+
+
+def _history_length(asked: Any) -> int | None:
+    return asked.history_length if asked.HasField("history_length") else None
+
+
+def _filter(params: pb.ListTasksRequest) -> Filter:
+    before = None
+    if params.page_token:
+        cursor = decode_list_tasks_cursor(params.page_token)
+        if cursor is None or cursor.timestamp_ns is None:
+            raise InvalidParamsError("pageToken is not one that this agent gave", {"field": "pageToken"})
+        before = (cursor.timestamp_ns // 1_000, cursor.task_id)
+    after = params.status_timestamp_after if params.HasField("status_timestamp_after") else None
+    return Filter(
+        context_id=params.context_id or None,
+        state=_state(params.status) if params.status else None,
+        status_after_us=after.seconds * SECOND_US + after.nanos // 1_000 if after is not None else None,
+        before=before,
+        limit=params.page_size if params.HasField("page_size") else _PAGE,
+    )
+
+
+def _state(state: int) -> str:
+    return state_of_proto(state) or "none"
+
+
+def _token(status_at_us: int, task_id: str) -> str:
+    return encode_list_tasks_cursor(ListTasksCursor(status_at_us * 1_000, task_id))
