@@ -127,22 +127,31 @@ class Uses:
             raise BudgetExceeded(use.amount_usd_nanos, room, "what is left of max_amount_usd") from None
 
     async def _confirm(self, use: MandateUseRow, hold: Hold) -> MandateUseRow:
-        """The use as it stands now that its amount is held; it may have been revoked, or given up, meanwhile."""
+        """The use as it stands now that its amount is held: it may have been stopped or given up meanwhile."""
+        if hold.state == "captured":
+            await self._register.settle(use)
+            return await self._register.use(use.tenant_id, use.mandate_id, use.id)
         async with self._database.read() as session:
             mandate = await session.get(MandateRow, use.mandate_id)
             row = await session.get(MandateUseRow, (use.mandate_id, use.id))
         assert mandate is not None
-        if row is not None and (hold.state == "captured" or row.sent_at_us is not None):
+        if row is not None and row.hold_id == hold.id and row.sent_at_us is not None:
             return row
         stopped = self._register.stopped(mandate)
         if stopped is None and row is not None and row.hold_id == hold.id and hold.state == "held":
             return row
+        if hold.state == "held":
+            await self._release(hold)
+        await self._register.settle(use)
+        if row is None:
+            raise stopped or RequestInProgress("another try of the same request gave it up; send it again")
+        raise stopped or UseReplayed(f"the use {use.id} was released or has lapsed; take a new id")
+
+    async def _release(self, hold: Hold) -> None:
         try:
-            await self._spend.release(use.hold_id)
+            await self._spend.release(hold.id)
         except HoldEnded:
             pass
-        await self._register.settle(use)
-        raise stopped or RequestInProgress("another try of the same request gave it up; send it again")
 
     def _token(self, mandate: MandateRow, use: MandateUseRow) -> str:
         claims = {
