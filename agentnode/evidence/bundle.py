@@ -1,9 +1,9 @@
 """The bundle: NDJSON with a manifest, one `{kind, ...}` a line, and the node's signature over the manifest. Pure.
 
-    {"kind":"manifest","version":1,"node":DID,"from_us":…,"until_us":…,"count":N,"lines":[{"kind","sha256"},…]}
-    {"kind":"mandate",…}
-    …
-    {"kind":"signature","jws":…}                      payload: {iss, iat, manifest_sha256}
+{"kind":"manifest","version":1,"node":DID,"from_us":…,"until_us":…,"count":N,"lines":[{"kind","sha256"},…]}
+{"kind":"mandate",…}
+…
+{"kind":"signature","jws":…}                      payload: {iss, iat, manifest_sha256}
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ def seal(lines: Sequence[dict[str, Any]], signer: Signer, now_us: int, since_us:
         "from_us": since_us,
         "until_us": now_us,
         "count": len(bodies),
-        "lines": [
-            {"kind": line["kind"], "sha256": _sha256(body)} for line, body in zip(lines, bodies, strict=True)
-        ],
+        "lines": [{"kind": line["kind"], "sha256": _sha256(body)} for line, body in zip(lines, bodies, strict=True)],
     }
     head = _encode(manifest)
     claims = {"iss": signer.did, "iat": seconds(now_us), "manifest_sha256": _sha256(head)}

@@ -57,9 +57,7 @@ class Evidence:
         if call.mandate_id:
             lines += await self._authority(tenant_id, call.mandate_id, call.use_id)
         lines.append(
-            self._payment(
-                call.nonce, call.amount_usd_nanos, call.payer, call.payee, call.amount_atomic, call.tx_hash
-            )
+            self._payment(call.nonce, call.amount_usd_nanos, call.payer, call.payee, call.amount_atomic, call.tx_hash)
         )
         lines.append(await self._transaction(call.tx_hash))
         if call.receipt:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
+from trust.chain_records import read_log, transfer_in
+
 _TRANSFER_TYPES = ("address", "address", "uint256", "uint256", "uint256", "bytes32")
 _SELECTORS = {
     bytes.fromhex("e3ee160e"): (*_TRANSFER_TYPES, "uint8", "bytes32", "bytes32"),
@@ -82,10 +83,5 @@ def raw_from_rpc(transaction: dict[str, Any]) -> str:
 
 def read_transfers(logs: list[dict[str, Any]]) -> list[Transfer]:
     """The ERC-20 transfers in a receipt's logs. Raises ValueError for a malformed log."""
-    found = []
-    for log in logs:
-        topics = log["topics"]
-        if len(topics) == 3 and topics[0].lower() == TRANSFER_TOPIC:
-            sender, payee = ("0x" + topic[-40:].lower() for topic in topics[1:])
-            found.append(Transfer(log["address"].lower(), sender, payee, int(log["data"], 16)))
-    return found
+    found = [transfer_in(read_log(log)) for log in logs]
+    return [Transfer(t.token, t.sender, t.payee, t.amount_atomic) for t in found if t is not None]

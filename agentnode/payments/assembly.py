@@ -63,7 +63,7 @@ async def open_payments(
     await chain.check_chain_id()
     asset = await usdc_of(settings.network, settings.rpc_url)
     account = await asyncio.to_thread(_account, wallets)
-    pay_to = wallets.address(PAYEE_WALLET) or await asyncio.to_thread(wallets.create, PAYEE_WALLET)
+    pay_to = str(wallets.address(PAYEE_WALLET) or await asyncio.to_thread(wallets.create, PAYEE_WALLET))
     if settings.network == EMBEDDED:
         await gas_from_faucet(settings.rpc_url, account.address)
 
@@ -81,7 +81,7 @@ async def open_payments(
         facilitator=facilitator,
         gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms),
         queue=SignerQueue(journal, broadcaster, chain, account, claims, clock),
-        stops=[scheme.close, broadcaster.close, chain.close],
+        stops=[scheme.close, broadcaster.close, chain.aclose],
     )
 
 

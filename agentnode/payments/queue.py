@@ -17,7 +17,8 @@ from agentnode.payments.tables import Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.errors import Unavailable
 from ledger.work import Claim, ClaimLost, Claims
-from trust.chain import ChainView, TxReceipt
+from trust.chain import ChainView
+from trust.chain_records import TxReceipt
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -201,24 +202,17 @@ class SignerQueue:
         return await self._journal.failed(entry, failure)
 
     async def _found_on_chain(self, entry: Settlement) -> Mined | None:
-        """The transfer under this authorisation, whoever broadcast it: anybody may."""
+        """The transfer under this authorisation, whoever broadcast it: anybody may. None where it was cancelled."""
         if not await self._chain.authorization_used(entry.asset, entry.payer, entry.nonce):
             return None
-        tx_hash = await self._chain.authorization_transaction(
-            entry.asset, entry.payer, entry.nonce, from_block=entry.planned_block
-        )
-        receipt = await self._chain.receipt(tx_hash) if tx_hash else None
-        if tx_hash is None or receipt is None or not moved(entry, receipt):
+        end = await self._chain.authorization_end(entry.asset, entry.payer, entry.nonce, entry.planned_block)
+        receipt = await self._chain.receipt(end.tx_hash) if end is not None and end.outcome == "used" else None
+        if receipt is None or not moved(entry, receipt):
             return None
-        return Mined(tx_hash, receipt.block_number, receipt.block_hash)
+        return Mined(receipt.tx_hash, receipt.block_number, receipt.block_hash)
 
 
 def moved(entry: Settlement, receipt: TxReceipt) -> bool:
     """Whether the receipt's log has the transfer that the entry stands for: token, from, to and value."""
-    return receipt.succeeded and any(
-        transfer.token == entry.asset
-        and transfer.sender == entry.payer
-        and transfer.payee == entry.payee
-        and transfer.amount_atomic == int(entry.amount_atomic)
-        for transfer in receipt.transfers()
-    )
+    wanted = (entry.asset, entry.payer, entry.payee, int(entry.amount_atomic))
+    return wanted in [(t.token, t.sender, t.payee, t.amount_atomic) for t in receipt.transfers()]

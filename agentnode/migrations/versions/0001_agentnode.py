@@ -14,10 +14,19 @@ depends_on = None
 def upgrade() -> None:
     _a2a()
     _hire()
+    _payments()
 
 
 def downgrade() -> None:
-    for table in ("hire_call", "task_event", "task"):
+    for table in (
+        "payment_receipt",
+        "settlement_attempt",
+        "settlement",
+        "payment_intent",
+        "hire_call",
+        "task_event",
+        "task",
+    ):
         op.drop_table(table)
 
 
@@ -131,3 +140,99 @@ def _hire() -> None:
         sqlite_where=signed_calls,
         postgresql_where=signed_calls,
     )
+
+
+def _payments() -> None:
+    op.create_table(
+        "payment_intent",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("quote_id", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("price_usd_nanos", sa.BigInteger(), nullable=False),
+        sa.Column("amount_atomic", sa.Text(), nullable=False),
+        sa.Column("asset", sa.JSON(), nullable=False),
+        sa.Column("pay_to", sa.String(), nullable=False),
+        sa.Column("resource", sa.String(), nullable=False),
+        sa.Column("description", sa.String(), nullable=False),
+        sa.Column("input_hash", sa.String(), nullable=False),
+        sa.Column("max_timeout_s", sa.Integer(), nullable=False),
+        sa.Column("expires_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("task_id"),
+        sa.CheckConstraint("status IN ('required', 'paid', 'rejected', 'expired')", name="status_known"),
+        sa.CheckConstraint("price_usd_nanos > 0", name="price_positive"),
+    )
+    op.create_table(
+        "settlement",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("payment_id", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("network", sa.String(), nullable=False),
+        sa.Column("asset", sa.String(), nullable=False),
+        sa.Column("payer", sa.String(), nullable=False),
+        sa.Column("payee", sa.String(), nullable=False),
+        sa.Column("nonce", sa.String(), nullable=False),
+        sa.Column("amount_atomic", sa.Text(), nullable=False),
+        sa.Column("valid_before_s", sa.BigInteger(), nullable=False),
+        sa.Column("call_data", sa.String(), nullable=False),
+        sa.Column("planned_block", sa.BigInteger(), nullable=False),
+        sa.Column("sender", sa.String(), nullable=False),
+        sa.Column("account_nonce", sa.BigInteger()),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("tx_hash", sa.String(), nullable=False),
+        sa.Column("block_number", sa.BigInteger()),
+        sa.Column("block_hash", sa.String(), nullable=False),
+        sa.Column("failure", sa.String(), nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.CheckConstraint("point IN ('planned', 'signed', 'broadcast', 'settled', 'failed')", name="point_known"),
+    )
+    op.create_index(
+        "uq_settlement_authorization", "settlement", ["network", "asset", "payer", "nonce"], unique=True
+    )
+    paying = sa.text("payment_id <> '' AND point <> 'failed'")
+    op.create_index(
+        "uq_settlement_payment_open",
+        "settlement",
+        ["payment_id"],
+        unique=True,
+        sqlite_where=paying,
+        postgresql_where=paying,
+    )
+    going = sa.text("point IN ('planned', 'signed', 'broadcast')")
+    op.create_index("ix_settlement_open", "settlement", ["seq"], sqlite_where=going, postgresql_where=going)
+    op.create_table(
+        "settlement_attempt",
+        sa.Column("tx_hash", sa.String(), nullable=False),
+        sa.Column("settlement_id", sa.String(), nullable=False),
+        sa.Column("account_nonce", sa.BigInteger(), nullable=False),
+        sa.Column("raw_tx", sa.String(), nullable=False),
+        sa.Column("max_fee_per_gas", sa.String(), nullable=False),
+        sa.Column("signed_at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tx_hash"),
+    )
+    op.create_index("ix_settlement_attempt_settlement_id", "settlement_attempt", ["settlement_id"])
+    op.create_table(
+        "payment_receipt",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("payment_id", sa.String(), nullable=False),
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("settlement_id", sa.String(), nullable=False),
+        sa.Column("payer", sa.String(), nullable=False),
+        sa.Column("payee", sa.String(), nullable=False),
+        sa.Column("amount_atomic", sa.Text(), nullable=False),
+        sa.Column("asset", sa.String(), nullable=False),
+        sa.Column("network", sa.String(), nullable=False),
+        sa.Column("tx_hash", sa.String(), nullable=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("settled_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("jws", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("payment_id"),
+    )
+    op.create_index("ix_payment_receipt_task_id", "payment_receipt", ["task_id"])
+    op.create_index("ix_payment_receipt_payer", "payment_receipt", ["payer"])
