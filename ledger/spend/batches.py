@@ -21,6 +21,7 @@ class Batches:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._waiting: deque[_Caller] = deque()
+        self._written: list[_Caller] = []
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
@@ -42,7 +43,7 @@ class Batches:
         self._closing = True
         self._wake.set()
         if self._writer is not None:
-            await self._writer
+            await asyncio.wait([self._writer])
 
     async def _write_all(self) -> None:
         try:
@@ -52,11 +53,12 @@ class Batches:
                     await self._wake.wait()
                     continue
                 size = min(len(self._waiting), _MAX_BATCH)
-                await self._write([self._waiting.popleft() for _ in range(size)])
+                self._written = [self._waiting.popleft() for _ in range(size)]
+                await self._write(self._written)
         finally:
             self._closing = True
-            for _, future in self._waiting:
-                _fail(future, LedgerStopped("the ledger's writer has stopped; nothing was spent"))
+            for _, future in (*self._written, *self._waiting):
+                _fail(future, LedgerStopped("this process's ledger has stopped; ask another"))
 
     async def _write(self, callers: Sequence[_Caller]) -> None:
         try:

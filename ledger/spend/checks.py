@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from ledger.errors import InvalidInput
-from ledger.events import EventDraft
+from ledger.events import KINDS, EventDraft
 from ledger.money import MAX_USD_NANOS
 from ledger.spend.operations import EventRow
 
@@ -43,6 +43,11 @@ def event_row(draft: EventDraft, at_us: int) -> EventRow:
     """The draft as a row. Raises InvalidInput naming the field that cannot be stored."""
     row = draft.as_row()
     name(draft.id, "event.id")
+    name(draft.tenant_id, "event.tenant_id")
+    if draft.kind not in KINDS:
+        raise InvalidInput("event.kind", f"must be one of {', '.join(KINDS)}")
+    if draft.evidence_status not in ("present", "missing"):
+        raise InvalidInput("event.evidence_status", "must be present or missing")
     for field, value in row.items():
         storable(value, f"event.{field}")
     for field in _MONEY:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
-from dataclasses import fields
-
-from sqlalchemy import ColumnElement, Text, exists, func, type_coerce
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlmodel import col, select
 
 from ledger.clock import SECOND_US, Clock
 from ledger.database import Database
-from ledger.errors import BudgetRefused, HoldEnded, IdempotencyConflict, InvalidInput, NotFound
+from ledger.errors import BudgetRefused, HoldEnded, IdempotencyConflict, InvalidInput, LedgerStopped, NotFound
 from ledger.events import EventDraft
 from ledger.ids import new_id
 from ledger.movements import MovementDraft, MovementKind
 from ledger.spend import budgets, checks
 from ledger.spend.batches import Batches
 from ledger.spend.budgets import Budget, NewBudget
+from ledger.spend.holds import read_hold, read_holds
 from ledger.spend.operations import (
     Capture,
     Captured,
@@ -42,7 +39,6 @@ from ledger.spend.operations import (
     UnknownBudget,
     UnknownHold,
 )
-from ledger.spend.tables import HoldRow
 
 _MAX_LEASE_S = 30 * 86_400
 
@@ -219,20 +215,11 @@ class Spend:
 
     async def hold(self, hold_id: str) -> Hold | None:
         """The hold as it stands now."""
-        async with self._database.read() as session:
-            row = await session.get(HoldRow, hold_id)
-        return None if row is None else _hold(row)
+        return await read_hold(self._database, hold_id)
 
     async def holds(self, *, state: str | None = None, budget_id: str | None = None) -> list[Hold]:
         """Oldest first."""
-        asked = select(HoldRow)
-        if state is not None:
-            asked = asked.where(HoldRow.state == state)
-        if budget_id is not None:
-            asked = asked.where(_names_budget(self._database, budget_id))
-        async with self._database.read() as session:
-            rows = (await session.exec(asked.order_by(col(HoldRow.created_at_us), col(HoldRow.id)))).all()
-        return [_hold(row) for row in rows]
+        return await read_holds(self._database, state, budget_id)
 
     async def _done(self, operation: Operation) -> None:
         outcome = await asyncio.shield(self._batches.submit(operation))
@@ -245,8 +232,9 @@ class Spend:
     def _release_abandoned(self, future: asyncio.Future[Outcome]) -> None:
         if future.cancelled() or future.exception() is not None or not isinstance(outcome := future.result(), Held):
             return
-        released = self._batches.submit(Release(outcome.hold.id, None, None, self._clock.now_us()))
-        released.add_done_callback(lambda done: done.exception())  # the lease ends what this could not
+        with contextlib.suppress(LedgerStopped):  # then the lease ends it
+            released = self._batches.submit(Release(outcome.hold.id, None, None, self._clock.now_us()))
+            released.add_done_callback(lambda done: done.exception())
 
 
 def _ledger(database: Database) -> Ledger:
@@ -278,15 +266,3 @@ def _error(outcome: Outcome) -> Exception:
         case Ended():
             return HoldEnded(f"the hold was {outcome.state} before")
     raise AssertionError(outcome)
-
-
-def _names_budget(database: Database, budget_id: str) -> ColumnElement[bool]:
-    if database.is_sqlite:
-        named = func.json_each(HoldRow.budgets).table_valued("value")
-        return exists().where(named.c.value == budget_id)
-    return type_coerce(col(HoldRow.budgets), ARRAY(Text)).contains([budget_id])
-
-
-def _hold(row: HoldRow) -> Hold:
-    values = {field.name: getattr(row, field.name) for field in fields(Hold)}
-    return Hold(**values | {"budgets": tuple(row.budgets)})
