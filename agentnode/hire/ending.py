@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import re
+from collections.abc import Sequence
+from typing import Literal
 
 from agentnode.hire.calls import Calls
 from agentnode.hire.purse import Purse
 from agentnode.hire.tables import HireCall, event_id
 from ledger.clock import SECOND_US, Clock
 from ledger.events import EventDraft
-
-if TYPE_CHECKING:
-    from trust.chain import ChainView, TxReceipt
+from trust.chain import ChainView
+from trust.chain_records import TxReceipt, transfers
 
 Verdict = Literal["used", "open", "lapsed"]
 
 _MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
-_GET_CURRENT_BLOCK_TIMESTAMP = "0x0f28c97d"
+_GET_CURRENT_BLOCK_TIMESTAMP = bytes.fromhex("0f28c97d")
 _CALL_GAS = 100_000
+_HASH = re.compile(r"0x[0-9a-f]{64}")
 
 
 def verdict(used: bool, chain_time_s: int, valid_before_s: int, reorg_margin_s: int) -> Verdict:
@@ -47,12 +49,21 @@ class Ending:
         used = await self._chain.authorization_used(call.asset, call.payer, call.nonce)
         said = verdict(used, chain_time_s, call.valid_before_s, self._reorg_margin_s)
         if said == "used":
-            proved = await self._transfer(call, tx_hash)
-            await self._purse.capture(call, self._event(call, proved))
-            await self._calls.paid(call, proved)
-        elif said == "lapsed":
+            return await self._gone(call, tx_hash)
+        if said == "lapsed":
             await self.give_back(call, "the payment was not taken while it was valid")
         return said
+
+    async def _gone(self, call: HireCall, claimed: str) -> Verdict:
+        """The authorisation is gone: paid, or taken back on chain by its signer, which nobody else can."""
+        end = await self._chain.authorization_end(call.asset, call.payer, call.nonce, call.signed_at_block)
+        if end is not None and end.outcome == "canceled":
+            await self.give_back(call, "the payment was cancelled on chain")
+            return "lapsed"
+        proved = await self._proved(call, (claimed, end.tx_hash if end else ""))
+        await self._purse.capture(call, self._event(call, proved))
+        await self._calls.paid(call, proved)
+        return "used"
 
     async def give_back(self, call: HireCall, failure: str) -> None:
         """Release what was held for a call of which no signature has left, or can be used."""
@@ -69,15 +80,11 @@ class Ending:
         seen_s = int.from_bytes(answer, "big") if len(answer) == 32 else 0
         return max(head.timestamp_s, seen_s)
 
-    async def _transfer(self, call: HireCall, claimed: str) -> str:
-        """The transaction whose log has the transfer, from the seller's claim or from the chain's logs; else empty."""
-        for tx_hash in (claimed, None):
-            if tx_hash is None:
-                tx_hash = await self._chain.authorization_transaction(
-                    call.asset, call.payer, call.nonce, from_block=call.signed_at_block
-                )
-            receipt = await self._chain.receipt(tx_hash) if tx_hash else None
-            if tx_hash and receipt is not None and moved(call, receipt):
+    async def _proved(self, call: HireCall, candidates: Sequence[str]) -> str:
+        """The first transaction whose log has the transfer; empty where none has."""
+        for tx_hash in filter(_HASH.fullmatch, candidates):
+            receipt = await self._chain.receipt(tx_hash)
+            if receipt is not None and moved(call, receipt):
                 return tx_hash
         return ""
 
@@ -101,10 +108,9 @@ class Ending:
 
 def moved(call: HireCall, receipt: TxReceipt) -> bool:
     """Whether the receipt's log has the transfer that was signed: token, from, to and value."""
-    return receipt.succeeded and any(
-        transfer.token == call.asset
-        and transfer.sender == call.payer
+    return any(
+        transfer.sender == call.payer
         and transfer.payee == call.payee
         and transfer.amount_atomic == int(call.amount_atomic)
-        for transfer in receipt.transfers()
+        for transfer in transfers(receipt, call.asset)
     )

@@ -10,7 +10,7 @@ from agentnode.hire.ending import Ending
 from agentnode.hire.errors import WalletTooLow
 from agentnode.hire.purse import Purse
 from agentnode.hire.quote import Quote, check_quote, read_quote
-from agentnode.hire.request import HireRequest, ListedTerms, most
+from agentnode.hire.request import HireRequest, ListedTerms
 from agentnode.hire.seller import SellerTask
 from agentnode.hire.tables import HireCall
 from agentnode.hire.wallet import SignedPayment, Wallets, sign_payment
@@ -57,7 +57,7 @@ class Payer:
         then nothing has left and nothing is held.
         """
         quote = read_quote(asked.payment.get(x402.REQUIRED), self._asset)
-        check_quote(quote, terms, self._asset, most(request, terms))
+        check_quote(quote, terms, self._asset, request.max_price_usd_nanos)
         account = await asyncio.to_thread(self._wallets.account, tenant_id)
         head = await self._chain.head()
         balance = await self._chain.balance(self._asset.address, account.address)
@@ -77,10 +77,10 @@ class Payer:
         self, call: HireCall, request: HireRequest, account: LocalAccount, quote: Quote, at_block: int
     ) -> SignedPayment:
         hold = await self._purse.hold(call, request.category, request.agent_did, chain_id_of(call.network))
+        await self._purse.mark_sent(call, hold)
+        self._calls.point("marked")
         signed = await asyncio.to_thread(sign_payment, account, quote, self._asset, self._window_s)
         await self._calls.signed(call, signed, at_block)
-        await self._purse.mark_sent(call, hold)
-        self._calls.point("sent")
         return signed
 
     def _call(

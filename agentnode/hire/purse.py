@@ -45,7 +45,10 @@ class Purse:
         return authorized.hold
 
     async def mark_sent(self, call: HireCall, hold: Hold) -> None:
-        """From here on only the chain ends the hold. Raises HoldEnded where it was ended before."""
+        """From here on only the chain ends the hold, and it may be signed.
+
+        Raises HoldEnded where it was ended before, and MandateRevoked and its like where the mandate was stopped.
+        """
         if call.mandate_id is None:
             await self._spend.mark_sent(hold)
         else:
@@ -58,11 +61,14 @@ class Purse:
             await self._mandates.capture(call.tenant_id, call.mandate_id, call.use_id, call.amount_usd_nanos, event)
 
     async def release(self, call: HireCall) -> None:
-        """Gives it back, if it was held at all: the process may have ended between the plan and the hold."""
+        """For a payment that has not left, or can no longer move: gives back what was held, if it was at all.
+
+        The process may have ended between the plan and the hold.
+        """
         try:
             if call.mandate_id is None:
                 await self._spend.release(call.use_id)
             else:
-                await self._mandates.release(call.tenant_id, call.mandate_id, call.use_id)
+                await self._mandates.lapse(call.tenant_id, call.mandate_id, call.use_id)
         except (HoldEnded, NotFound):
             return

@@ -13,6 +13,7 @@ from typing import Any
 from agentnode.hire.errors import AssetMismatch, NetworkMismatch, OfferUnpayable, PayeeMismatch, PriceAboveMax
 from agentnode.hire.request import ListedTerms
 from agentnode.payments.networks import v1_name
+from ledger.errors import InvalidInput
 from ledger.money import Asset
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -58,22 +59,32 @@ def read_quote(required: Any, asset: Asset) -> Quote:
     return _quote(version, ours[0], required.get("resource"), asset)
 
 
-def check_quote(quote: Quote, terms: ListedTerms, asset: Asset, max_usd_nanos: int) -> None:
-    """Raises PriceAboveMax, PayeeMismatch, NetworkMismatch or AssetMismatch where it is not what was agreed."""
+def check_quote(quote: Quote, terms: ListedTerms, asset: Asset, max_usd_nanos: int | None) -> None:
+    """Against the most that the caller would pay, or the listing's price where the caller names none.
+
+    Raises PriceAboveMax, PayeeMismatch, NetworkMismatch or AssetMismatch where it is not what was agreed, InvalidInput
+    where nothing was.
+    """
     if terms.network is not None and terms.network != asset.network:
         raise NetworkMismatch(f"the listing is paid on {terms.network}, and this node pays on {asset.network}")
     if terms.asset is not None and terms.asset.lower() != asset.address.lower():
         raise AssetMismatch(f"the listing is paid in {terms.asset}, and this node pays with {asset.address}")
     if terms.pay_to is not None and terms.pay_to.lower() != quote.pay_to:
         raise PayeeMismatch(f"the listing names {terms.pay_to} and the seller asks to pay {quote.pay_to}")
-    if quote.cost_usd_nanos > max_usd_nanos:
-        raise PriceAboveMax(quote.cost_usd_nanos, max_usd_nanos)
+    if max_usd_nanos is not None:
+        if quote.cost_usd_nanos > max_usd_nanos:
+            raise PriceAboveMax(quote.cost_usd_nanos, max_usd_nanos)
+    elif terms.price_usd_nanos is None:
+        raise InvalidInput("max_price", "is needed where no listing names a price")
+    elif quote.amount_atomic > asset.atomic_from_nanos(terms.price_usd_nanos):
+        # In atomic units: a price below the token's smallest unit is rounded up by whoever is paid, once.
+        raise PriceAboveMax(quote.cost_usd_nanos, terms.price_usd_nanos)
 
 
 def cost_usd_nanos(asset: Asset, amount_atomic: int) -> int:
     """Nanos that an amount costs, rounded up: a budget is never charged less than what leaves the wallet."""
-    nanos = asset.nanos_from_atomic(amount_atomic)
-    return nanos if asset.atomic_from_nanos(nanos) >= amount_atomic else nanos + 1
+    per_token: int = 10**asset.decimals
+    return -(-amount_atomic * asset.usd_nanos_per_token // per_token)
 
 
 def whole_numbers(value: Any) -> Any:

@@ -84,14 +84,6 @@ class HireRequest:
         return request
 
 
-def most(request: HireRequest, terms: ListedTerms) -> int:
-    """The most that may be paid: what the caller said, else what the listing says. Raises InvalidInput."""
-    limit = request.max_price_usd_nanos if request.max_price_usd_nanos is not None else terms.price_usd_nanos
-    if limit is None:
-        raise InvalidInput("max_price", "is needed where no listing names a price")
-    return limit
-
-
 def _message(value: Any) -> str:
     """A plain text, or an A2A message's text parts in any of its spellings."""
     if isinstance(value, Mapping):

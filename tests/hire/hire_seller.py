@@ -1,0 +1,166 @@
+"""A seller in a process of its own, on the SDK's server: each skill is another way to behave.
+
+`python hire_seller.py PORT RPC_URL TOKEN PAYEE` prints `ready URL`. Payloads it was sent are at GET /payloads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+import uvicorn
+from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.events import EventQueue
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes
+from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
+from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill, Part, Task, TaskState, TaskStatus
+from google.protobuf.json_format import MessageToDict
+from hire_chain import settle
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+PRICES = {"dear": "5000000"}
+SKILLS = (
+    "echo",
+    "ask",
+    "version-1",
+    "dear",
+    "other-payee",
+    "other-network",
+    "silent",
+    "refuse",
+    "vanish",
+    "fail",
+    "unpaid",
+    "lie",
+)
+INSIDE = {"url": "http://169.254.169.254/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+OTHER = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
+
+
+class Behaviour(AgentExecutor):
+    def __init__(self, rpc_url: str, token: str, payee: str) -> None:
+        self._rpc_url = rpc_url
+        self._token = token
+        self._payee = payee
+        self.skills: dict[str, str] = {}
+        self.payloads: list[dict[str, Any]] = []
+
+    async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
+        raise NotImplementedError
+
+    async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
+        assert context.message is not None and context.task_id and context.context_id
+        said = MessageToDict(context.message.metadata)
+        task = TaskUpdater(event_queue, context.task_id, context.context_id)
+        skill = self.skills.setdefault(context.task_id, said.get("skill", "ask"))
+        if context.current_task is None:
+            status = TaskStatus(state=TaskState.TASK_STATE_SUBMITTED)
+            await event_queue.enqueue_event(
+                Task(id=context.task_id, context_id=context.context_id, status=status, history=[context.message])
+            )
+        if skill == "echo":
+            await self._deliver(task, context.get_user_input(), {})
+        elif said.get("x402.payment.status") != "payment-submitted":
+            await self._ask(task, skill)
+        else:
+            payload = said["x402.payment.payload"]
+            self.payloads.append(payload)
+            await self._take(task, skill, payload)
+
+    async def _ask(self, task: TaskUpdater, skill: str) -> None:
+        entry = {
+            "scheme": "exact",
+            "network": "eip155:1" if skill == "other-network" else "eip155:31337",
+            "asset": self._token,
+            "payTo": OTHER if skill == "other-payee" else self._payee,
+            "maxTimeoutSeconds": 300,
+            "extra": {"name": "USD Coin", "version": "2"},
+        }
+        amount = PRICES.get(skill, "10000")
+        required: dict[str, Any] = {"x402Version": 2, "accepts": [{**entry, "amount": amount}]}
+        if skill == "version-1":
+            entry |= {"network": "base-sepolia", "maxAmountRequired": amount}
+            required = {"x402Version": 1, "accepts": [entry], "error": ""}
+        await self._say(
+            task,
+            TaskState.TASK_STATE_INPUT_REQUIRED,
+            {"x402.payment.status": "payment-required", "x402.payment.required": required},
+        )
+
+    async def _take(self, task: TaskUpdater, skill: str, payload: dict[str, Any]) -> None:
+        if skill == "refuse":
+            failed = {"x402.payment.status": "payment-failed", "x402.payment.error": "INVALID_SIGNATURE"}
+            await self._say(task, TaskState.TASK_STATE_INPUT_REQUIRED, failed)
+        elif skill == "silent":
+            await self._say(task, TaskState.TASK_STATE_WORKING, {"x402.payment.status": "payment-submitted"})
+        elif skill == "unpaid":
+            await self._deliver(task, "for nothing", {})
+        else:
+            await self._settle(task, skill, payload)
+
+    async def _settle(self, task: TaskUpdater, skill: str, payload: dict[str, Any]) -> None:
+        tx_hash = "0x" + "ab" * 32
+        if skill != "lie":
+            tx_hash = await asyncio.to_thread(settle, self._rpc_url, self._token, payload)
+        if skill == "vanish":
+            os._exit(9)
+        receipts = [{"success": True, "transaction": tx_hash, "network": "eip155:31337", "errorReason": None}]
+        paid = {"x402.payment.status": "payment-completed", "x402.payment.receipts": receipts}
+        if skill == "fail":
+            await self._say(task, TaskState.TASK_STATE_FAILED, paid)
+        else:
+            await self._deliver(task, "the work", paid)
+
+    async def _deliver(self, task: TaskUpdater, text: str, metadata: dict[str, Any]) -> None:
+        await task.add_artifact([Part(text=text)])
+        await self._say(task, TaskState.TASK_STATE_COMPLETED, metadata)
+
+    async def _say(self, task: TaskUpdater, state: TaskState, metadata: dict[str, Any]) -> None:
+        await task.update_status(state, task.new_agent_message([Part(text="said")], metadata=metadata))
+
+
+def app(url: str, behaviour: Behaviour) -> Starlette:
+    card = AgentCard(
+        name="Seller",
+        description="Behaves as its skill says.",
+        version="1",
+        supported_interfaces=[AgentInterface(url=f"{url}/a2a", protocol_binding="JSONRPC", protocol_version="1.0")],
+        capabilities=AgentCapabilities(streaming=False),
+        default_input_modes=["text/plain"],
+        default_output_modes=["text/plain"],
+        skills=[AgentSkill(id=skill, name=skill, description=skill, tags=["test"]) for skill in SKILLS],
+    )
+    handler = DefaultRequestHandler(agent_executor=behaviour, task_store=InMemoryTaskStore(), agent_card=card)
+
+    async def inside(_: Request) -> JSONResponse:
+        return JSONResponse({**MessageToDict(card), "supportedInterfaces": [INSIDE]})
+
+    async def payloads(_: Request) -> JSONResponse:
+        return JSONResponse(behaviour.payloads)
+
+    return Starlette(
+        routes=[
+            *create_agent_card_routes(card),
+            *create_jsonrpc_routes(handler, "/a2a"),
+            Route("/payloads", payloads),
+            Route("/inside.json", inside),
+        ]
+    )
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        print(f"ready http://127.0.0.1:{self.config.port}", flush=True)
+
+
+if __name__ == "__main__":
+    port, rpc_url, token, payee = sys.argv[1:]
+    served = app(f"http://127.0.0.1:{port}", Behaviour(rpc_url, token, payee))
+    _Server(uvicorn.Config(served, port=int(port), log_level="warning")).run()

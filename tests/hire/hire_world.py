@@ -1,0 +1,146 @@
+"""What a hire needs around it: a chain, a seller in its own process, a funded wallet, and the buyer's own node."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from agentnode.devchain import ACCOUNTS, CHAIN_ID, NETWORK
+from agentnode.hire import AgentCards, Buyer, open_buyer
+from bazaar import Bazaar
+from ledger.clock import Clock, SystemClock
+from ledger.database import Database
+from ledger.money import Asset
+from ledger.spend import Spend
+from mandates import Mandates
+from trust.chain import ChainView
+from trust.keys import NodeKeys
+from trust.web import GuardedClient
+
+PAYEE = ACCOUNTS[1][0]
+LOOPBACK = ["127.0.0.1/32"]
+
+
+class Wallet:
+    """A wallet that is open already; the keystore's own takes a second to open."""
+
+    def __init__(self, private_key: str) -> None:
+        from eth_account import Account
+
+        self._account = Account.from_key(private_key)
+        self.address = str(self._account.address)
+
+    def account(self, name: str) -> Any:
+        return self._account
+
+
+class LaterClock:
+    """The system's time, so many seconds later."""
+
+    def __init__(self, later_s: int = 0) -> None:
+        self.later_s = later_s
+
+    def now_us(self) -> int:
+        return SystemClock().now_us() + self.later_s * 1_000_000
+
+
+@dataclass
+class SellerProcess:
+    """The seller of hire_seller.py, and what it was sent."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def card_url(self) -> str:
+        return f"{self.url}/.well-known/agent-card.json"
+
+    def payloads(self) -> list[dict[str, Any]]:
+        return list(httpx.get(f"{self.url}/payloads", trust_env=False).json())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def start_seller(rpc_url: str, token: str) -> SellerProcess:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, str(here / "hire_seller.py"), str(port), rpc_url, token, PAYEE],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=here.parent.parent,
+    )
+    assert process.stdout is not None
+    word, _, url = process.stdout.readline().strip().partition(" ")
+    assert word == "ready", "the seller did not start"
+    return SellerProcess(url, process)
+
+
+@dataclass
+class BuyerNode:
+    buyer: Buyer
+    spend: Spend
+    mandates: Mandates
+    bazaar: Bazaar
+    database: Database
+    chain: ChainView
+
+
+@asynccontextmanager
+async def buyer_node(
+    database: Database,
+    folder: Path,
+    rpc_url: str,
+    asset: Asset,
+    wallet: Wallet,
+    *,
+    clock: Clock | None = None,
+    window_s: int = 120,
+    follow_s: float = 10,
+    on_point: Callable[[str], None] = lambda name: None,
+) -> AsyncIterator[BuyerNode]:
+    clock = clock or SystemClock()
+    spend = Spend(database, clock, "buyer")
+    await spend.start()
+    web = GuardedClient(LOOPBACK)
+    mandates = Mandates(database, spend, clock, NodeKeys.open(folder, "secret"), CHAIN_ID)
+    bazaar = Bazaar(database, clock, AgentCards(web))
+    chain = ChainView(rpc_url, CHAIN_ID)
+    buyer = open_buyer(
+        database=database,
+        clock=clock,
+        spend=spend,
+        mandates=mandates,
+        bazaar=bazaar,
+        web=web,
+        wallets=wallet,
+        chain=chain,
+        asset=asset,
+        day_limit_usd_nanos=1_000_000_000,
+        reorg_margin_s=0,
+        window_s=window_s,
+        follow_s=follow_s,
+        on_point=on_point,
+    )
+    try:
+        yield BuyerNode(buyer, spend, mandates, bazaar, database, chain)
+    finally:
+        await spend.close()
+        await web.aclose()
+
+
+def usdc(info: dict[str, Any]) -> Asset:
+    token = info["usdc"]
+    return Asset(NETWORK, token["address"], token["name"], token["version"], token["decimals"])
