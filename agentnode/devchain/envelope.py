@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ class RpcError(Exception):
 
 
 async def answer_body(body: bytes, answer: Answer) -> bytes:
-    """The answer to one HTTP body. `answer(method, params)` gives a result or raises RpcError; others are bugs."""
+    """The answer to one HTTP body. `answer(method, params)` gives a result or raises RpcError."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -62,6 +63,10 @@ async def _answer_one(request: Any, answer: Answer) -> dict[str, Any]:
         result = await answer(request["method"], params)
     except RpcError as refusal:
         return _failed(identity, refusal)
+    except Exception:
+        # The rest of a batch still has its answers; what went wrong is a bug and stands in the log.
+        logging.getLogger(__name__).exception("%s failed", request["method"])
+        return _failed(identity, RpcError(INTERNAL_ERROR, "internal error"))
     return {"jsonrpc": "2.0", "id": identity, "result": result}
 
 

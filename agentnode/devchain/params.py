@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from eth_typing import Address
@@ -12,6 +13,8 @@ from .execution import CallRequest
 
 ZERO_ADDRESS = "0x" + "00" * 20
 MOST_TOPICS = 4
+HEX_QUANTITY = re.compile(r"0[xX][0-9a-fA-F]{1,64}")
+HEX_DATA = re.compile(r"0[xX](?:[0-9a-fA-F]{2})*")
 
 
 def invalid(name: str, problem: str) -> RpcError:
@@ -29,23 +32,20 @@ def optional(params: list[Any], position: int, default: Any) -> Any:
     return default if value is None else value
 
 
-def quantity(value: Any, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and value.startswith("0x"):
-        try:
-            return int(value, 16)
-        except ValueError:
-            pass
-    raise invalid(name, "is not a hex quantity")
+def quantity(value: Any, name: str, most: int = 2**256 - 1) -> int:
+    number = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and HEX_QUANTITY.fullmatch(value):
+        number = int(value, 16)
+    if 0 <= number <= most:
+        return number
+    raise invalid(name, "is not a hex quantity" if number < 0 else "is too large")
 
 
 def data(value: Any, name: str, length: int | None = None) -> bytes:
-    if isinstance(value, str) and value.startswith("0x"):
-        try:
-            decoded = bytes.fromhex(value[2:])
-        except ValueError:
-            raise invalid(name, "is not hex data") from None
+    if isinstance(value, str) and HEX_DATA.fullmatch(value):
+        decoded = bytes.fromhex(value[2:])
         if length is None or len(decoded) == length:
             return decoded
     raise invalid(name, "is not hex data" if length is None else f"is not {length} bytes of hex data")

@@ -13,6 +13,7 @@ from .shapes import Json, header_shape
 
 # Each block is final when it is made: there is no one to disagree.
 HEAD_TAGS = ("latest", "pending", "safe", "finalized")
+MOST_BLOCK_NUMBER = 2**63 - 1
 
 
 def block_number(chain: DevelopmentChain, reference: Any) -> int:
@@ -21,7 +22,7 @@ def block_number(chain: DevelopmentChain, reference: Any) -> int:
         return chain.head.block_number
     if reference == "earliest":
         return 0
-    return read.quantity(reference, "block")
+    return read.quantity(reference, "block", MOST_BLOCK_NUMBER)
 
 
 def state_at(chain: DevelopmentChain, reference: Any) -> StateAPI:

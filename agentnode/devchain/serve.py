@@ -69,7 +69,7 @@ def serve(host: str, port: int, folder: Path, parent_pipe: bool) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     chain = DevelopmentChain.open(folder / FILE_NAME, lambda: int(time.time()))
     config = uvicorn.Config(chain_app(chain, url), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    # uvicorn stops at a signal and then raises it once more, to whoever had it before: being told to stop is no failure.
+    # uvicorn stops at a signal and then raises it again for who had it before: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     _Server(config, url, parent_pipe).run(sockets=[bound])
