@@ -20,7 +20,7 @@ from trust.chain_records import (
     authorization_end,
     read_data,
     read_hash,
-    read_log,
+    read_logs,
     read_quantity,
     read_receipt,
 )
@@ -102,11 +102,11 @@ class ChainView:
             ],
         }
         answer = await self._ask("eth_getLogs", wanted)
-        ends = _parsed(lambda logs: [authorization_end(read_log(log)) for log in logs], answer)
+        ends = _parsed(lambda logs: [authorization_end(log) for log in read_logs(logs)], answer)
         return next((end for end in ends if end is not None), None)
 
     async def authorization_transaction(self, token: str, authorizer: str, nonce: str, from_block: int) -> str | None:
-        """The transaction that moved an authorisation's money, whoever sent it; None where none did (cancelled, too)."""
+        """The transaction that moved an authorisation's money, whoever sent it; None also where it was cancelled."""
         end = await self.authorization_end(token, authorizer, nonce, from_block)
         return end.tx_hash if end is not None and end.outcome == "used" else None
 

@@ -84,15 +84,19 @@ def read_receipt(answer: Mapping[str, Any]) -> TxReceipt:
         block_hash=read_hash(answer["blockHash"]),
         gas_used=read_quantity(answer["gasUsed"]),
         effective_gas_price_wei=read_quantity(answer.get("effectiveGasPrice", "0x0")),
-        logs=tuple(read_log(log) for log in answer["logs"]),
+        logs=read_logs(answer["logs"]),
         _rpc=answer,
     )
+
+
+def read_logs(answer: Any) -> tuple[Log, ...]:
+    return tuple(read_log(log) for log in _list(answer))
 
 
 def read_log(answer: Mapping[str, Any]) -> Log:
     return Log(
         address=read_address(answer["address"]),
-        topics=tuple(read_hash(topic) for topic in answer["topics"]),
+        topics=tuple(read_hash(topic) for topic in _list(answer["topics"])),
         data=read_data(answer["data"]),
         index=read_quantity(answer["logIndex"]),
         tx_hash=read_hash(answer["transactionHash"]),
@@ -154,6 +158,13 @@ def read_address(value: Any) -> str:
     if len(raw) != 20:
         raise ValueError("not an address")
     return "0x" + raw.hex()
+
+
+def _list(value: Any) -> list[Any]:
+    # An empty object would be read as a list without members: "none" where nothing was told.
+    if not isinstance(value, list):
+        raise ValueError("not a list")
+    return value
 
 
 def _indexed_address(topic: str) -> str:
