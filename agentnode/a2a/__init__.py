@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import a2a.server.routes  # noqa: F401  first: the SDK's modules import each other in a circle
 from a2a.types.a2a_pb2 import AgentCard
 from starlette.routing import BaseRoute
 

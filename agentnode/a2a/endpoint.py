@@ -30,8 +30,9 @@ from a2a.utils.errors import (
     JSONParseError,
 )
 from pydantic import ValidationError
+from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agentnode.a2a.handler import NodeRequestHandler
@@ -164,7 +165,7 @@ class _Around:
         return JSONResponse(payload, payload["error"]["code"])
 
     def _show_numbers(self, response: Response) -> None:
-        if isinstance(response, StreamingResponse):
+        if isinstance(response, EventSourceResponse):
             response.body_iterator = self._shown(response.body_iterator)
             return
         body = bytes(response.body)

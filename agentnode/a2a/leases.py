@@ -34,13 +34,15 @@ class Leases:
         kept = update(TASK).where(mine, TASK.c.lease_owner == self.owner).values(lease_until_us=self.until_us())
         lost = select(TASK.c.id).where(mine, (TASK.c.state == CANCELED) | (TASK.c.lease_owner != self.owner))
         async with self._database.write() as session:
-            await session.execute(kept)
-            return list((await session.execute(lost)).scalars())
+            connection = await session.connection()
+            await connection.execute(kept)
+            return list((await connection.execute(lost)).scalars())
 
     async def let_go(self) -> None:
         """This process stops: what it has in hand is for the others, at once."""
         async with self._database.write() as session:
-            await session.execute(update(TASK).where(TASK.c.lease_owner == self.owner).values(lease_until_us=0))
+            mine = update(TASK).where(TASK.c.lease_owner == self.owner)
+            await (await session.connection()).execute(mine.values(lease_until_us=0))
 
     async def lapsed(self) -> list[Task]:
         """Tasks whose worker is gone."""
@@ -53,4 +55,4 @@ class Leases:
     async def _some(self, which: object) -> list[Task]:
         found = select(TASK).where(which).order_by(TASK.c.id).limit(_MOST_AT_ONCE)  # type: ignore[arg-type]
         async with self._database.read() as session:
-            return [task_of(row) for row in await session.execute(found)]
+            return [task_of(row) for row in await (await session.connection()).execute(found)]

@@ -167,13 +167,14 @@ class _Batch:
             return refused
 
     async def store(self, session: AsyncSession, vault: Vault) -> None:
+        connection = await session.connection()
         if self._new:
-            await session.execute(insert(TASK), [_values(task) for task in self._new])
+            await connection.execute(insert(TASK), [_values(task) for task in self._new])
         if self._changed:
             rows = [_values(task, "to_") | {"of_id": task.id} for task in self._changed.values()]
-            await session.execute(_CHANGE, rows)
+            await connection.execute(_CHANGE, rows)
         if events := [row for written in self._written for row in self._event_rows(written)]:
-            await session.execute(insert(TASK_EVENT), events)
+            await connection.execute(insert(TASK_EVENT), events)
         for written in self._written:
             task = written.task
             ends_at_us = self._content_ends() if task.ended else None
@@ -244,15 +245,15 @@ async def _locked(session: AsyncSession, writes: Sequence[_Write]) -> dict[str, 
     if not ids:
         return {}
     found = select(TASK).where(TASK.c.id.in_(sorted(ids))).order_by(TASK.c.id).with_for_update(key_share=True)
-    return {row.id: task_of(row) for row in await session.execute(found)}
+    return {row.id: task_of(row) for row in await (await session.connection()).execute(found)}
 
 
 async def _open(session: AsyncSession, writes: Sequence[_Write]) -> dict[str, Task]:
     keys = {write.task.open_key for write in writes if isinstance(write, _Create) and write.task.open_key}
     if not keys:
         return {}
-    found = await session.execute(select(TASK).where(TASK.c.open_key.in_(sorted(keys))))
-    return {row.open_key: task_of(row) for row in found}
+    found = select(TASK).where(TASK.c.open_key.in_(sorted(keys)))
+    return {row.open_key: task_of(row) for row in await (await session.connection()).execute(found)}
 
 
 def task_of(row: Any) -> Task:

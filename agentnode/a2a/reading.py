@@ -72,8 +72,9 @@ class TaskReader:
         if which.before is not None:
             found = found.where(tuple_(TASK.c.status_at_us, TASK.c.id) < which.before)
         async with self._database.read() as session:
-            tasks = [task_of(row) for row in await session.execute(found.where(*wanted))]
-            total = (await session.execute(select(func.count()).select_from(TASK).where(*wanted))).scalar_one()
+            connection = await session.connection()
+            tasks = [task_of(row) for row in await connection.execute(found.where(*wanted))]
+            total = (await connection.execute(select(func.count()).select_from(TASK).where(*wanted))).scalar_one()
             return [await self._snapshot(session, task) for task in tasks], total
 
     async def events(self, task: Task, after_seq: int) -> list[Numbered]:
@@ -113,7 +114,7 @@ class TaskReader:
 
 
 async def _one(session: AsyncSession, which: ColumnElement[bool]) -> Task | None:
-    row = (await session.execute(select(TASK).where(which))).first()
+    row = (await (await session.connection()).execute(select(TASK).where(which))).first()
     return None if row is None else task_of(row)
 
 

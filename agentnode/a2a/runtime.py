@@ -1,60 +1,40 @@
 """The task runtime: a message becomes a task, is paid for where that is asked, worked on, and brought to its end.
 
-Every method takes the caller; a task that is not the caller's is missing. A task made without a key has no owner: its
-id is the secret (hard case 32).
+Every method takes the caller; a task that is not the caller's is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import hashlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 
-from agentnode.a2a.errors import TaskBusy, TaskEnded, TaskMissing, TaskNotStoppable
-from agentnode.a2a.events import Event, View, apply, created, fold, state_of, status, status_of
+from agentnode.a2a.errors import TaskEnded, TaskNotStoppable
+from agentnode.a2a.events import Event, View, apply, fold, state_of, status
 from agentnode.a2a.hints import Hints, Listener
 from agentnode.a2a.incoming import Incoming
+from agentnode.a2a.intake import Begun, Intake
 from agentnode.a2a.leases import Leases
-from agentnode.a2a.log import Bind, TaskLog, Written
+from agentnode.a2a.log import TaskLog
 from agentnode.a2a.paying import Gate, Paying
 from agentnode.a2a.reading import Filter, Snapshot, TaskReader
 from agentnode.a2a.rules import stop
-from agentnode.a2a.skills import Skill, Skills
-from agentnode.a2a.states import CANCELED, INPUT_REQUIRED, SETTLED, SUBMITTED, TERMINAL, WORKING
-from agentnode.a2a.tables import Task
+from agentnode.a2a.skills import Skills
+from agentnode.a2a.states import CANCELED, SETTLED, TERMINAL
 from agentnode.a2a.worker import Worker
-from agentnode.payments import PaymentsAbsent
 from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import Clock
-from ledger.database import AsyncSession, Database
-from ledger.errors import InvalidInput, RequestInProgress
+from ledger.database import Database
 from ledger.ids import new_id
 from ledger.vault import Vault
 from ledger.work import Idempotency
 
 logger = logging.getLogger(__name__)
 
-_TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 _OUR_CONTEXT = re.compile(r"ctx_[0-9a-f]{32}")
-_ANY_CONTEXT = re.compile(r"[\x21-\x7e]{1,200}")
-_ANY_KEY = _ANY_CONTEXT
-_TRIES, _TRY_AGAIN_S = 500, 0.02
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """A task, what is seen of it now, up to which event that is, and, where it is new, its events so far."""
-
-    task: Task
-    view: View
-    seq: int
-    fresh: Sequence[Event] = ()
 
 
 class TaskRuntime:
@@ -78,10 +58,7 @@ class TaskRuntime:
         poll_s: float = 0.25,
     ) -> None:
         hints = Hints()
-        self.skills = skills
-        self._database = database
         self._clock = clock
-        self._idempotency = idempotency
         self._tick_s = tick_s
         self._reader = TaskReader(database, vault, hints, poll_s)
         self._log = TaskLog(database, vault, clock, hints)
@@ -90,6 +67,9 @@ class TaskRuntime:
         self._paying: Paying | None = None
         if gate is not None:
             self._paying = Paying(gate, self._log, self._reader, self._leases, self._worker, clock, resource)
+        self._intake = Intake(
+            database, clock, idempotency, skills, self._log, self._reader, self._leases, self._worker, self._paying
+        )
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -144,7 +124,7 @@ class TaskRuntime:
 
     async def subscribe(self, task_id: str, caller: Caller) -> AsyncGenerator[View | Event, None]:
         """The task as it stands, then each of its events until its end. Raises TaskMissing, TaskEnded."""
-        task = await self._visible(task_id, caller)
+        task = await self._intake.visible(task_id, caller)
         with self._reader.listening(task.id) as listener:
             stands = await self._reader.snapshot(task)
             if (state := stands.view["status"]["state"]) in TERMINAL:
@@ -158,7 +138,7 @@ class TaskRuntime:
 
     async def get(self, task_id: str, caller: Caller) -> View:
         """Raises TaskMissing."""
-        return (await self._reader.snapshot(await self._visible(task_id, caller))).view
+        return (await self._reader.snapshot(await self._intake.visible(task_id, caller))).view
 
     async def page(self, which: Filter, caller: Caller) -> tuple[list[Snapshot], int]:
         """The caller's tasks: its tenant's, and those that it has proved to have paid for.
@@ -177,7 +157,7 @@ class TaskRuntime:
 
     async def cancel(self, task_id: str, caller: Caller) -> View:
         """Stop the task. Raises TaskMissing; TaskNotStoppable where it ended or is being, or was, paid for."""
-        task = await self._visible(task_id, caller)
+        task = await self._intake.visible(task_id, caller)
         event = status(CANCELED, self._clock.now_us(), text="Canceled by its caller.", message_id=new_id("msg"))
         try:
             await self._log.alter(task.id, stop(event))
@@ -189,17 +169,17 @@ class TaskRuntime:
         return (await self._reader.snapshot(task)).view
 
     @contextlib.asynccontextmanager
-    async def _begun(self, incoming: Incoming, caller: Caller) -> AsyncGenerator[tuple[_Begun, Listener], None]:
+    async def _begun(self, incoming: Incoming, caller: Caller) -> AsyncGenerator[tuple[Begun, Listener], None]:
         task_id = incoming.task_id or new_id("task")
         with self._reader.listening(task_id) as listener:
-            begun = await self._once(task_id, incoming, caller)
+            begun = await self._intake.once(task_id, incoming, caller)
             if begun.task.id == task_id:
                 yield begun, listener
                 return
         with self._reader.listening(begun.task.id) as listener:  # an equal message made it before
-            yield await self._as_it_stands(begun.task), listener
+            yield await self._intake.as_it_stands(begun.task), listener
 
-    async def _until_settled(self, begun: _Begun, listener: Listener) -> AsyncGenerator[Event, None]:
+    async def _until_settled(self, begun: Begun, listener: Listener) -> AsyncGenerator[Event, None]:
         if begun.view["status"]["state"] in SETTLED:
             return
         async with contextlib.aclosing(self._reader.follow(begun.task, begun.seq, listener)) as events:
@@ -208,125 +188,6 @@ class TaskRuntime:
                 if state_of(event) in SETTLED:
                     return
 
-    async def _once(self, task_id: str, incoming: Incoming, caller: Caller) -> _Begun:
-        """The message taken, or, under a key that came before, the task that it came to."""
-        key = incoming.idempotency_key
-        if key is None:
-            return await self._take(task_id, incoming, caller, None)
-        scope = f"a2a:{caller.tenant_id}"
-        replay = await self._first(scope, key, incoming.body_hash)
-        if replay is not None:
-            return await self._as_it_stands(await self._visible(replay, caller))
-        bind = functools.partial(_bind, self._idempotency, scope, key)
-        try:
-            begun = await self._take(task_id, incoming, caller, bind)
-        except BaseException:
-            await self._idempotency.abandon(scope, key)
-            raise
-        if incoming.task_id is not None:
-            async with self._database.write() as session:
-                await bind(session, begun.task.id)
-        return begun
-
-    async def _first(self, scope: str, key: str, body_hash: str) -> str | None:
-        """None where this request is the first under its key, else the task that the first one made."""
-        if not _ANY_KEY.fullmatch(key):
-            raise InvalidInput("Idempotency-Key", "must be 1 to 200 visible characters")
-        for _ in range(_TRIES):
-            try:
-                replay = await self._idempotency.begin(scope, key, body_hash)
-                return None if replay is None else replay.ref
-            except RequestInProgress:  # the first is about to name its task
-                await asyncio.sleep(_TRY_AGAIN_S)
-        raise TaskBusy
-
-    async def _take(self, task_id: str, incoming: Incoming, caller: Caller, bind: Bind | None) -> _Begun:
-        if incoming.task_id is not None:
-            return await self._go_on(incoming.task_id, incoming, caller)
-        if incoming.submission is not None:
-            raise InvalidInput("message.taskId", "must name the task that is paid")
-        skill = self.skills.of(*incoming.metadata)
-        task = self._new(task_id, skill, incoming, caller)
-        placed = replace(incoming, message=_placed(incoming.message, task))
-        if skill.immediate:
-            return await self._at_once(task, skill, placed, bind)
-        if skill.price_usd_nanos:
-            return await self._ask_price(task, skill, placed, bind)
-        return await self._put_to_work(task, placed, bind)
-
-    async def _at_once(self, task: Task, skill: Skill, incoming: Incoming, bind: Bind | None) -> _Begun:
-        """A skill that waits for nothing: one write, when the task has ended. An unfinished one was never there."""
-        task.open_key = None
-        asked = created(incoming.message, status_of(SUBMITTED, task.created_at_us))
-        rest = await self._worker.at_once(task, skill, self._worker.work_of(task, incoming.message))
-        return _fresh(await self._log.create(task, [asked, *rest], bind))
-
-    async def _ask_price(self, task: Task, skill: Skill, incoming: Incoming, bind: Bind | None) -> _Begun:
-        if self._paying is None:
-            raise PaymentsAbsent
-        if task.open_key is not None and (standing := await self._reader.open(task.open_key)) is not None:
-            return await self._as_it_stands(standing)
-        return await self._made(task, [await self._paying.require(task, skill, incoming)], bind)
-
-    async def _put_to_work(self, task: Task, incoming: Incoming, bind: Bind | None) -> _Begun:
-        task.lease_owner, task.lease_until_us, task.fence = self._leases.owner, self._leases.until_us(), 1
-        asked = created(incoming.message, status_of(SUBMITTED, task.created_at_us))
-        begun = await self._made(task, [asked, status(WORKING, task.created_at_us)], bind)
-        if begun.fresh:
-            self._worker.begin(begun.task, self._worker.work_of(begun.task, incoming.message))
-        return begun
-
-    async def _made(self, task: Task, events: Sequence[Event], bind: Bind | None) -> _Begun:
-        written = await self._log.create(task, events, bind)
-        return _fresh(written) if written.events else await self._as_it_stands(written.task)
-
-    async def _go_on(self, task_id: str, incoming: Incoming, caller: Caller) -> _Begun:
-        """A message to a task that is there: it pays, declines to pay, or finds the task as it stands."""
-        task = await self._visible(task_id, caller)
-        if incoming.context_id not in (None, task.context_id):
-            raise InvalidInput("message.contextId", "is not the task's")
-        message = _placed(incoming.message, task)
-        submission = incoming.submission
-        if submission is None or not task.price_usd_nanos:
-            if task.ended:
-                raise TaskEnded(task.state)
-            if task.state != INPUT_REQUIRED:
-                raise TaskBusy
-        elif self._paying is None:
-            raise PaymentsAbsent
-        elif submission.status == "payment-rejected":
-            task = await self._paying.reject(task, message)
-        else:
-            task = await self._paying.submit(task, message, submission.payload)
-        return await self._as_it_stands(task)
-
-    def _new(self, task_id: str, skill: Skill, incoming: Incoming, caller: Caller) -> Task:
-        context_id = incoming.context_id or new_id("ctx")
-        if not _ANY_CONTEXT.fullmatch(context_id):
-            raise InvalidInput("message.contextId", "must be 1 to 200 visible ASCII characters")
-        identity = f"{caller.tenant_id}\0{caller.payer or ''}\0{incoming.request_hash}"
-        return Task(
-            id=task_id,
-            context_id=context_id,
-            tenant_id=caller.tenant_id,
-            skill=skill.id,
-            dialect=incoming.dialect,
-            x402_version=incoming.x402_version,
-            price_usd_nanos=skill.price_usd_nanos,
-            created_at_us=self._clock.now_us(),
-            open_key=hashlib.sha256(identity.encode()).hexdigest(),
-        )
-
-    async def _visible(self, task_id: str, caller: Caller) -> Task:
-        task = await self._reader.task(task_id) if _TASK_ID.fullmatch(task_id) else None
-        if task is None or task.tenant_id not in (ANONYMOUS.tenant_id, caller.tenant_id):
-            raise TaskMissing
-        return task
-
-    async def _as_it_stands(self, task: Task) -> _Begun:
-        stands = await self._reader.snapshot(task)
-        return _Begun(stands.task, stands.view, stands.seq)
-
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
@@ -334,17 +195,3 @@ class TaskRuntime:
                 await self.tick()
             except Exception as error:
                 logger.error("the task runtime's tick failed and comes again: %s", type(error).__name__)
-
-
-def _fresh(written: Written) -> _Begun:
-    task = written.task
-    return _Begun(task, fold(task.id, task.context_id, written.events), task.seq, written.events)
-
-
-def _placed(message: dict[str, Any], task: Task) -> dict[str, Any]:
-    """The message with the task's own ids: clients of the extension leave the context out."""
-    return {**message, "taskId": task.id, "contextId": task.context_id}
-
-
-async def _bind(idempotency: Idempotency, scope: str, key: str, session: AsyncSession, task_id: str) -> None:
-    await idempotency.bind(session, scope, key, task_id)
