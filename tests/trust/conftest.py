@@ -20,8 +20,11 @@ def chain_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         text=True,
     )
     assert process.stdin is not None and process.stdout is not None
-    word, _, url = process.stdout.readline().strip().partition(" ")
-    assert word == "ready", f"the embedded chain did not start: {word} {url}"
-    yield url
-    process.stdin.close()
-    process.wait(timeout=30)
+    try:
+        word, _, url = process.stdout.readline().strip().partition(" ")
+        assert word == "ready", f"the embedded chain did not start: {word} {url}"
+        yield url
+        process.stdin.close()
+        process.wait(timeout=30)
+    finally:
+        process.kill()

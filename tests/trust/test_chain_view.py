@@ -293,8 +293,8 @@ SILENT_OR_ODD = {
 }
 
 
-async def ask_all(rpc: Site, timeout_s: float) -> Iterator[ChainUnavailable]:
-    """Each question, on a view of its own; a KeyError in the list would be a question that was answered."""
+async def ask_all(rpc: Site, timeout_s: float) -> list[ChainUnavailable]:
+    """Each question, on a view of its own, ends in ChainUnavailable."""
     refusals: list[ChainUnavailable] = []
     for question in (
         lambda view: view.check_chain_id(),
@@ -309,7 +309,7 @@ async def ask_all(rpc: Site, timeout_s: float) -> Iterator[ChainUnavailable]:
             await question(view)
         refusals.append(refusal.value)
         await view.aclose()
-    return iter(refusals)
+    return refusals
 
 
 @pytest.mark.parametrize("answer", SILENT_OR_ODD.values(), ids=SILENT_OR_ODD.keys())

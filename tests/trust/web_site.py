@@ -33,7 +33,7 @@ class Site:
                 if path in self.stalls:
                     await reader.read()
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
