@@ -255,16 +255,16 @@ async def test_another_tenant_uses_a_mandate_only_with_its_agents_signature(worl
     signed = await world.signed_use(mandate["id"], amount_usd=2)
     with pytest.raises(SignatureInvalid):
         await world.mandates.authorize("other", mandate["id"], use(2))
+    stolen = await world.signed_use(mandate["id"], account=STRANGER, amount_usd=2)
     with pytest.raises(SignatureInvalid):
-        stolen = await world.signed_use(mandate["id"], account=STRANGER, amount_usd=2)
         await world.mandates.authorize("other", mandate["id"], stolen)
     raised = use(3, use_id=signed.use_id, agent_signature=signed.agent_signature, expires_at=signed.expires_at_s)
     with pytest.raises(SignatureInvalid):
         await world.mandates.authorize("other", mandate["id"], raised)
     with pytest.raises(SignatureInvalid):
         await world.mandates.authorize("acme", mandate["id"], raised)
+    named = await world.signed_use(mandate["id"], account=STRANGER, amount_usd=2, agent_did=did(STRANGER))
     with pytest.raises(AgentNotAllowed):
-        named = await world.signed_use(mandate["id"], account=STRANGER, amount_usd=2, agent_did=did(STRANGER))
         await world.mandates.authorize("other", mandate["id"], named)
     assert await world.money(mandate["id"]) == (0, 0)
 
