@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agentnode.payments.assets import gas_from_faucet, usdc_of
 from agentnode.payments.broadcaster import Broadcaster
@@ -23,7 +23,6 @@ from ledger.money import Asset
 from ledger.work import Claims
 from trust.chain import ChainView
 from trust.keys import NodeKeys
-from trust.keystore import Keystore
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -32,6 +31,16 @@ PAYEE_WALLET = "node"
 """Where buyers pay to: its key is never used by the node."""
 SENDER_WALLET = "facilitator"
 """Who broadcasts settlements and pays their gas."""
+
+
+class Wallets(Protocol):
+    """The keystore. Opening an account takes a second."""
+
+    def create(self, name: str) -> str: ...
+
+    def address(self, name: str) -> str | None: ...
+
+    def account(self, name: str) -> LocalAccount: ...
 
 
 @dataclass
@@ -53,7 +62,7 @@ async def open_payments(
     clock: Clock,
     claims: Claims,
     keys: NodeKeys,
-    wallets: Keystore,
+    wallets: Wallets,
     on_point: Callable[[str], None],
 ) -> Payments:
     """Raises ChainMismatch where another chain answers than the configured one, ChainUnavailable where none does."""
@@ -85,7 +94,7 @@ async def open_payments(
     )
 
 
-def _account(wallets: Keystore) -> LocalAccount:
+def _account(wallets: Wallets) -> LocalAccount:
     if wallets.address(SENDER_WALLET) is None:
         wallets.create(SENDER_WALLET)
     return wallets.account(SENDER_WALLET)

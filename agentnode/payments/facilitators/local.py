@@ -75,10 +75,14 @@ class LocalFacilitator:
 
 def _library_shapes(offered: Authorization, accepted: dict[str, Any]) -> tuple[Any, Any]:
     """What was offered as the library's own types, always in version 2: its version 1 knows only chains by name."""
+    from eth_utils.address import to_checksum_address
     from x402.schemas import PaymentPayload, PaymentRequirements
 
+    inner = offered.payload()
+    for side in ("from", "to"):  # web3 refuses addresses in lower case
+        inner["authorization"][side] = to_checksum_address(inner["authorization"][side])
     requirements = PaymentRequirements.model_validate(accepted)
-    payload = PaymentPayload(x402_version=2, payload=offered.payload(), accepted=requirements)
+    payload = PaymentPayload(x402_version=2, payload=inner, accepted=requirements)
     return payload, requirements
 
 

@@ -1,0 +1,120 @@
+"""A seller's toll gate over a real chain, and payers with USDC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from sqlmodel import select
+
+from agentnode.payments import PaymentRequirement, Receipt
+from agentnode.payments.assembly import Payments, open_payments
+from agentnode.payments.tables import Settlement
+from agentnode.settings import Settings, load
+from ledger.clock import SystemClock
+from ledger.database import Database
+from ledger.work import Claims
+from tests.devchain.devchain_process import ChainProcess, authorization
+from trust.keys import NodeKeys
+
+PRICE_USD_NANOS = 10_000_000
+_numbers = itertools.count(1)
+
+
+@dataclass
+class World:
+    chain: ChainProcess
+    database: Database
+    payments: Payments
+
+    async def require(self, task_id: str = "") -> PaymentRequirement:
+        """A new task's requirement."""
+        task = task_id or f"task_{next(_numbers):032x}"
+        return await self.payments.gate.require(task, PRICE_USD_NANOS, "http://node/api/a2a", "Ask", "00" * 32)
+
+    async def submit(self, asked: PaymentRequirement, payload: dict[str, Any]) -> Receipt:
+        return await self.payments.gate.submit(asked.task_id, payload)
+
+    def usdc(self, address: str) -> int:
+        return int(self.chain.usdc().functions.balanceOf(self.chain.web3.to_checksum_address(address)).call())
+
+    async def journal(self) -> list[Settlement]:
+        async with self.database.read() as session:
+            return list((await session.exec(select(Settlement))).all())
+
+
+class OpenWallets:
+    """Wallets that are open already; the keystore's own take a second each, for whoever guesses passwords too."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, LocalAccount] = {}
+
+    def create(self, name: str) -> str:
+        self._accounts[name] = Account.create()
+        return str(self._accounts[name].address)
+
+    def address(self, name: str) -> str | None:
+        return str(self._accounts[name].address) if name in self._accounts else None
+
+    def account(self, name: str) -> LocalAccount:
+        return self._accounts[name]
+
+
+def signed_payload(
+    chain: ChainProcess, payer: LocalAccount, asked: PaymentRequirement, version: int = 2, **other: Any
+) -> dict[str, Any]:
+    """What a client sends; `other` replaces what it signs: payee, value, valid_after, valid_before, token."""
+    token = {**chain.info()["usdc"], **other.pop("token", {})}
+    made = authorization(payer, other.pop("payee", asked.pay_to), other.pop("value", asked.amount_atomic), **other)
+    inner = {
+        "signature": made.sign(token).signature.to_0x_hex(),
+        "authorization": {
+            "from": payer.address,
+            "to": made.payee,
+            "value": str(made.value),
+            "validAfter": str(made.valid_after),
+            "validBefore": str(made.valid_before),
+            "nonce": "0x" + made.nonce.hex(),
+        },
+    }
+    if version == 1:
+        return {"x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": inner}
+    return {"x402Version": 2, "accepted": asked.accepts_v2(), "payload": inner}
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    chain: ChainProcess,
+    database: Database,
+    folder: Path,
+    rpc_url: str = "",
+    on_point: Callable[[str], None] = lambda name: None,
+    **settings: Any,
+) -> AsyncIterator[World]:
+    """The gate with its queue running, on the chain or a proxy before it."""
+    said: Settings = load({}, data=folder, chain=rpc_url or chain.url, **settings)
+    clock = SystemClock()
+    keys, wallets = NodeKeys.open(folder / "keys", "test"), OpenWallets()
+    claims = Claims(database, clock, f"test-{time.monotonic_ns()}")
+    payments = await open_payments(said, database, clock, claims, keys, wallets, on_point)
+    running = asyncio.create_task(payments.queue.run())
+    try:
+        yield World(chain, database, payments)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        for stop in payments.stops:
+            await stop()
+
+
+def stranger() -> LocalAccount:
+    made: LocalAccount = Account.create()
+    return made
