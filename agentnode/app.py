@@ -108,13 +108,13 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))
-    card = agent_card(settings.name, settings.description, settings.url, __version__, skills)
-    app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts)))
+    card = agent_card(settings.name, settings.description, __version__, settings.url, skills)
+    app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts), clock.now_us()))
 
     app.state.starts = [spend.start, runtime.start]
     app.state.runs = [paid.queue.run] if paid else []
     app.state.ticks = [
-        (5, Sweeper(spend, clock).sweep),
+        (5, Sweeper(database, spend, clock).sweep),
         (2, buyer.settle_open_calls),
         (600, vault.delete_ended),
     ]

@@ -32,6 +32,7 @@ class Mandates:
         self.resume = issue.resume
         self.prepare_use = uses.prepare_use
         self.authorize = uses.authorize
+        self.evidence = uses.evidence
         self.capture = endings.capture
         self.release = endings.release
         self.lapse = endings.lapse

@@ -79,6 +79,29 @@ class Uses:
         shown = await self._register.shown_use(use)
         return AuthorizedUse(shown["use"], shown["mandate"], self._token(mandate, use), hold)
 
+    async def evidence(self, tenant_id: str, mandate_id: str, use_id: str) -> dict[str, Any]:
+        """What proves a use to a stranger: `{mandate: {mandate_id, digest, typed_data, signature}, use: {..., token}}`.
+
+        Raises MandateNotFound, NotFound.
+        """
+        mandate = await self._register.find(mandate_id)
+        use = await self._register.use(tenant_id, mandate_id, use_id)
+        return {
+            "mandate": {
+                "mandate_id": mandate.id,
+                "digest": mandate.digest,
+                "typed_data": mandate.terms.typed_data(),
+                "signature": mandate.signature,
+            },
+            "use": {
+                "use_id": use.id,
+                "mandate_id": mandate.id,
+                "state": use.state,
+                "amount_usd_nanos": str(use.captured_usd_nanos or 0),
+                "token": self._token(mandate, use),
+            },
+        }
+
     async def _earlier(self, tenant_id: str, mandate_id: str, request: UseRequest) -> MandateUseRow | None:
         """The use that the same request made before."""
         async with self._database.read() as session:

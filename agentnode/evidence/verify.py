@@ -157,6 +157,7 @@ def _within(entry: dict[str, Any], bundle: Bundle) -> None:
     claims = jws.verify(str(entry["token"]), did=str(message["authority"]), typ=MANDATE_TOKEN_TYP)
     allowed, used = int(claims["amount_usd_nanos"]), int(entry["amount_usd_nanos"])
     _equal("mandate", claims["mandate"], entry["mandate_id"])
+    _equal("mandate_digest", claims["mandate_digest"], mandate["digest"])
     _equal("use", claims["use"], entry["use_id"])
     if used > allowed or allowed > int(message["maxAmountUsdNanos"]):
         raise Broken(f"{used} nanos were used, {allowed} allowed, {message['maxAmountUsdNanos']} granted")

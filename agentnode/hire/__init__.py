@@ -2,6 +2,7 @@
 
 from agentnode.hire.assembly import open_buyer
 from agentnode.hire.buyer import Buyer
+from agentnode.hire.calls import Calls
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.errors import (
     AssetMismatch,
@@ -23,6 +24,7 @@ __all__ = [
     "AgentCards",
     "AssetMismatch",
     "Buyer",
+    "Calls",
     "CallUnknown",
     "HireRefused",
     "HireRequest",
