@@ -12,7 +12,7 @@ from engine.catalog import Catalog, Model
 from engine.completion import Account, Call, Chunk, Completion, Quote
 from engine.errors import ModelUnavailable, ModelUnknown
 from engine.guard import bound
-from engine.metered import MeteredCall, Settled
+from engine.metered import LEASE_S, MeteredCall, Settled
 from engine.providers import Piece, Provider, Providers
 from engine.request import CompletionRequest
 from engine.routing import Candidate, choose
@@ -25,8 +25,11 @@ from ledger.spend import Spend
 class Engine:
     """LLM work on account. Metadata only: no prompt and no answer is kept or logged here."""
 
-    def __init__(self, spend: Spend, catalog: Catalog, providers: Providers, clock: Clock) -> None:
+    def __init__(
+        self, spend: Spend, catalog: Catalog, providers: Providers, clock: Clock, *, lease_s: float = LEASE_S
+    ) -> None:
         self._spend, self._catalog, self._providers, self._clock = spend, catalog, providers, clock
+        self._lease_s = lease_s
 
     async def quote(self, request: CompletionRequest) -> Quote:
         """What the request can cost at most, and with whom.
@@ -48,7 +51,7 @@ class Engine:
         """The whole answer, captured. Raises what `quote` does, BudgetRefused, and UpstreamError leaves."""
         chosen, provider = self._chosen(request)
         began_us = self._clock.now_us()
-        async with MeteredCall(self._spend, self._clock, chosen, request, account, call) as metered:
+        async with self._metered(chosen, request, account, call) as metered:
             await metered.sent()
             sent_us = self._clock.now_us()
             answer = await provider.complete(chosen.model, request, chosen.bound.max_tokens)
@@ -61,16 +64,14 @@ class Engine:
             metered.event_id,
             chosen.model,
             text=first["message"].get("content") or "",
-            finish_reason=first.get("finish_reason") or "stop",
+            finish_reason=first["finish_reason"],
             settled=settled,
             began_us=began_us,
             provider_us=answered_us - sent_us,
             choices=answer.choices,
         )
 
-    async def stream(
-        self, request: CompletionRequest, account: Account, call: Call
-    ) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[Chunk, None]:
         """The answer in chunks; the last one is sent after the capture and carries the completion.
 
         Raises what `complete` does. An answer that breaks off raises an UpstreamError with `charged_usd_nanos`, and
@@ -78,7 +79,7 @@ class Engine:
         """
         chosen, provider = self._chosen(request)
         began_us = self._clock.now_us()
-        async with MeteredCall(self._spend, self._clock, chosen, request, account, call) as metered:
+        async with self._metered(chosen, request, account, call) as metered:
             await metered.sent()
             sent_us = self._clock.now_us()
             text: list[str] = []
@@ -117,6 +118,9 @@ class Engine:
         """All models that can be called here, by id."""
         now_us = self._clock.now_us()
         return [model for name in self._providers.names for model in self._catalog.models(name, now_us)]
+
+    def _metered(self, chosen: Candidate, request: CompletionRequest, account: Account, call: Call) -> MeteredCall:
+        return MeteredCall(self._spend, self._clock, chosen, request, account, call, self._lease_s)
 
     def _chosen(self, request: CompletionRequest) -> tuple[Candidate, Provider]:
         chosen = self._ranked(request)[0]

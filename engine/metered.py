@@ -48,11 +48,19 @@ class MeteredCall:
     """
 
     def __init__(
-        self, spend: Spend, clock: Clock, chosen: Candidate, request: CompletionRequest, account: Account, call: Call
+        self,
+        spend: Spend,
+        clock: Clock,
+        chosen: Candidate,
+        request: CompletionRequest,
+        account: Account,
+        call: Call,
+        lease_s: float = LEASE_S,
     ) -> None:
         self.event_id = new_id("evt")
         self._spend, self._clock = spend, clock
         self._chosen, self._request, self._account, self._call = chosen, request, account, call
+        self._lease_s = lease_s
         self._began_us = clock.now_us()
         self._hold: Hold | None = None
         self._sent = False
@@ -69,7 +77,7 @@ class MeteredCall:
             tenant_id=self._account.tenant_id,
             budgets=self._account.budgets,
             amount_usd_nanos=self._chosen.bound.usd_nanos,
-            lease_s=LEASE_S,
+            lease_s=self._lease_s,
         )
         self._renewing = asyncio.create_task(self._renew(self._hold))
         return self
@@ -119,9 +127,7 @@ class MeteredCall:
             case _:
                 await self._capture(None, "cut_short")
 
-    async def _capture(
-        self, counted: Usage | None, decision: str = "allowed", deny_code: str | None = None
-    ) -> Settled:
+    async def _capture(self, counted: Usage | None, decision: str = "allowed", deny_code: str | None = None) -> Settled:
         assert self._hold is not None
         bound, price = self._chosen.bound, self._chosen.model.price
         trusted = believable(counted, bound, self._produced_bytes)
@@ -154,9 +160,9 @@ class MeteredCall:
 
     async def _renew(self, hold: Hold) -> None:
         while True:
-            await asyncio.sleep(LEASE_S / 3)
+            await asyncio.sleep(self._lease_s / 3)
             try:
-                await self._spend.renew(hold, LEASE_S)
+                await self._spend.renew(hold, self._lease_s)
             except HoldEnded:
                 return
             except Unavailable:

@@ -32,8 +32,8 @@ SET_ASIDE = frozenset(
 
 MAX_CHOICES = 16
 MAX_TOKENS = 10_000_000
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_PARTS = frozenset({"text", "image_url", "refusal"})
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_PARTS = ("text", "image_url", "refusal")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _check_messages(messages: Any) -> None:
         if not isinstance(message, dict):
             raise InvalidInput(where, "must be an object")
         if message.get("role") not in _ROLES:
-            raise InvalidInput(f"{where}.role", "must be one of " + ", ".join(sorted(_ROLES)))
+            raise InvalidInput(f"{where}.role", "must be one of " + ", ".join(_ROLES))
         _check_content(f"{where}.content", message)
 
 
@@ -162,7 +162,7 @@ def _check_content(where: str, message: dict[str, Any]) -> None:
     for index, part in enumerate(content):
         here = f"{where}[{index}]"
         if not isinstance(part, dict) or part.get("type") not in _PARTS:
-            raise InvalidInput(f"{here}.type", "must be one of " + ", ".join(sorted(_PARTS)))
+            raise InvalidInput(f"{here}.type", "must be one of " + ", ".join(_PARTS))
         cache_control = part.get("cache_control")
         if isinstance(cache_control, dict) and cache_control.get("ttl") not in (None, "5m"):
             raise InvalidInput(f"{here}.cache_control.ttl", "must be 5m: longer lifetimes have other prices")

@@ -44,9 +44,7 @@ class OfflineProvider:
         message = {"role": "assistant", "content": " ".join(extract.sentences)}
         return Answer([{"index": 0, "message": message, "finish_reason": _finish(extract)}], usage)
 
-    async def stream(
-        self, model: Model, request: CompletionRequest, max_tokens: int
-    ) -> AsyncGenerator[Piece, None]:
+    async def stream(self, model: Model, request: CompletionRequest, max_tokens: int) -> AsyncGenerator[Piece, None]:
         extract, usage = await asyncio.to_thread(self._answer, request, max_tokens)
         for index, sentence in enumerate(extract.sentences):
             text = sentence if index == 0 else f" {sentence}"

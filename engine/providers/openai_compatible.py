@@ -43,13 +43,11 @@ class OpenAICompatible:
         async with self._post(self._body(model, request, max_tokens)) as reply:
             body = _json(b"".join([part async for part in _bounded(reply.content)]))
         choices = choices_of(body, "message")
-        if not choices:
-            raise UpstreamGarbled(f"{self.name} answered without a choice")
+        if not choices or not all(choice.get("finish_reason") for choice in choices):
+            raise UpstreamGarbled(f"{self.name} answered without a finished choice")
         return Answer(choices, usage_of(body.get("usage")))
 
-    async def stream(
-        self, model: Model, request: CompletionRequest, max_tokens: int
-    ) -> AsyncGenerator[Piece, None]:
+    async def stream(self, model: Model, request: CompletionRequest, max_tokens: int) -> AsyncGenerator[Piece, None]:
         body = self._body(model, request, max_tokens)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         finished: set[int] = set()
@@ -155,5 +153,3 @@ def _json_or_none(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-
-

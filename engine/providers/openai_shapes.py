@@ -41,21 +41,20 @@ def choices_of(body: Any, text_in: str) -> list[dict[str, Any]]:
             raise UpstreamGarbled(f"a choice in the upstream's answer has no {text_in}")
         if not isinstance(choice[text_in].get("content"), str | None):
             raise UpstreamGarbled("a choice in the upstream's answer has content that is not text")
-        if not isinstance(choice.get("finish_reason"), str | None):
-            raise UpstreamGarbled("a choice in the upstream's answer has a finish_reason that is not text")
+        if not isinstance(choice.get("finish_reason"), str | None) or type(choice.get("index", 0)) is not int:
+            raise UpstreamGarbled("a choice in the upstream's answer has no proper index or finish_reason")
     return choices
 
 
 def error_of(status: int, body: Any, retry_after: str | None, upstream: str) -> UpstreamError:
     """The error for an answer that is not 200."""
-    said = _said(body)
     if status in _REJECTIONS:
-        return PromptRejected(f"{upstream} rejected the request ({status}){said}")
+        return PromptRejected(f"{upstream} rejected the request ({status}){_said(body)}")
     if status == 429:
-        return UpstreamBusy(f"{upstream} is at its rate limit (429){said}", retry_after_ms=_wait_ms(retry_after))
+        return UpstreamBusy(f"{upstream} is at its rate limit (429)", retry_after_ms=_wait_ms(retry_after))
     if 300 <= status < 500:
-        return UpstreamRefused(f"{upstream} refused the call ({status}); check its key and model{said}")
-    return UpstreamError(f"{upstream} failed ({status}){said}")
+        return UpstreamRefused(f"{upstream} refused the call ({status}); the operator must check its key and model")
+    return UpstreamError(f"{upstream} failed ({status})")
 
 
 def _count(value: Any) -> int | None:
@@ -65,7 +64,8 @@ def _count(value: Any) -> int | None:
 
 
 def _said(body: Any) -> str:
-    # A provider's message can quote the prompt back, so it reaches the caller, whose it is, and no log or event.
+    # Only what concerns the request is passed on: other messages name the operator's key or organisation. It can
+    # quote the prompt, so it reaches the caller, whose it is, and no log or event.
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     return f": {message[:500]}" if isinstance(message, str) and message else ""

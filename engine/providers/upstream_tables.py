@@ -30,10 +30,11 @@ def upstream_from_table(table: Mapping[str, Any], where: str = "upstreams") -> U
     test = table.get("test", False)
     if not isinstance(test, bool):
         raise InvalidInput(f"{where}.test", "must be true or false")
+    own_key = _text(table, "api_key_env", where) if "api_key_env" in table else None
     return Upstream(
         name=name,
         base_url=base_url.rstrip("/"),
-        api_key_env=table.get("api_key_env", known.api_key_env if known else None) or None,
+        api_key_env=own_key or (known.api_key_env if known else None),
         models=tuple(upstream_model_from_table(model, f"{where}.models[{i}]") for i, model in enumerate(models)),
         price_list=known.price_list if known else None,
         max_tokens_field=known.max_tokens_field if known else "max_tokens",

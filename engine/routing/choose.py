@@ -25,7 +25,8 @@ def choose(candidates: Sequence[Candidate], request: CompletionRequest) -> list[
     """The candidates that can serve the request, best first; ties go by id, the order given does not matter.
 
     A model that was named needs no stated capabilities. Without a name only models with stated capabilities are
-    chosen: those of enough quality by what the call can cost, then the others by quality.
+    chosen: those of enough quality by what the call can cost, then the others by quality. What is cheaper and better
+    never ranks lower.
     """
     able = [candidate for candidate in candidates if _can_serve(candidate, request)]
     return sorted(able, key=_rank)
@@ -46,7 +47,7 @@ def _fits(candidate: Candidate, request: CompletionRequest) -> bool:
     return window is None or sum(len(text) for text in request.texts) // 4 < window
 
 
-def _rank(candidate: Candidate) -> tuple[bool, float, int, str]:
+def _rank(candidate: Candidate) -> tuple[bool, float, int, float, str]:
     quality = candidate.model.quality or 0.0
     lacking = quality < ENOUGH_QUALITY
-    return (lacking, -quality if lacking else 0.0, candidate.bound.usd_nanos, candidate.model.id)
+    return (lacking, -quality if lacking else 0.0, candidate.bound.usd_nanos, -quality, candidate.model.id)

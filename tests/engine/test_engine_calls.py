@@ -30,8 +30,11 @@ FOUR_WORDS = {"text": "four words of answer", "usage": {"prompt_tokens": 20, "co
 COST = 20 * 150 + 4 * 600  # nanos: 0.15 and 0.60 USD per million tokens
 
 
-async def read(world: World, request: CompletionRequest) -> list[Chunk]:
-    return [chunk async for chunk in world.engine.stream(request, world.account, Call("req_1"))]
+async def read(world: World, request: CompletionRequest, into: list[Chunk] | None = None) -> list[Chunk]:
+    chunks = [] if into is None else into
+    async for chunk in world.engine.stream(request, world.account, Call("req_1")):
+        chunks.append(chunk)
+    return chunks
 
 
 async def test_a_completion_is_captured_at_its_price_with_one_row(world: World, upstream: FakeUpstream) -> None:
@@ -45,7 +48,7 @@ async def test_a_completion_is_captured_at_its_price_with_one_row(world: World, 
     assert (row.id, row.cost_usd_nanos, row.upstream_cost_usd_nanos) == (done.id, COST, COST)
     assert (row.provider, row.model, row.input_tokens, row.output_tokens) == ("mock", "mock/m1", 20, 4)
     assert (row.estimated, row.evidence_status, row.decision) == (False, "present", "allowed")
-    assert row.price_version.startswith("settings/")
+    assert row.price_version == "settings/150000000:600000000:-:-"
     assert upstream.count == 1
 
 
@@ -134,6 +137,7 @@ async def test_a_refused_call_costs_nothing_and_has_its_row(
         ({"cut_after": 1}, StreamCut),
         ({"raw": "no json"}, UpstreamGarbled),
         ({"raw": '{"choices": []}'}, UpstreamGarbled),
+        ({"raw": '{"choices": [{"message": {"content": "half"}}]}'}, UpstreamGarbled),
         ({"raw": '{"choices": [{"message": {"content": 7}}]}'}, UpstreamGarbled),
         ({"raw": "[]"}, UpstreamGarbled),
     ],
@@ -185,8 +189,7 @@ async def test_a_cut_stream_never_looks_whole(
     async with built(database, upstream.api, quiet_timeout_s=0.2) as world:
         chunks: list[Chunk] = []
         with pytest.raises(UpstreamError) as raised:
-            async for chunk in world.engine.stream(ask("count"), world.account, Call("req_1")):
-                chunks.append(chunk)
+            await read(world, ask("count"), chunks)
         assert "".join(chunk.text for chunk in chunks).startswith("one two three")
         assert all(chunk.finish_reason is None for chunk in chunks)
         [row] = await world.rows()
@@ -307,6 +310,20 @@ async def test_a_crash_in_mid_stream_is_charged_what_was_known(world: World, ups
     assert hold.floor_usd_nanos == hold.floor_event["upstream_cost_usd_nanos"] > 0
     assert hold.floor_event["evidence_status"] == "missing" and hold.floor_event["estimated"]
     await stream.aclose()
+
+
+async def test_a_long_call_keeps_its_lease(database: Database, upstream: FakeUpstream) -> None:
+    """While the upstream thinks, the lease of the hold is renewed."""
+    upstream.behave({"gate_after": 0})
+    async with built(database, upstream.api, lease_s=0.3) as world:
+        calling = asyncio.create_task(world.complete(ask("a question")))
+        await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] == 1)
+        [first] = await world.spend.holds(state="held", budget_id="budget")
+        renewed = first
+        while renewed.lease_until_us < first.lease_until_us + 200_000:
+            [renewed] = await world.spend.holds(state="held", budget_id="budget")
+        upstream.open()
+        await calling
 
 
 async def test_only_openais_fields_leave(world: World, upstream: FakeUpstream) -> None:

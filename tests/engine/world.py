@@ -19,9 +19,10 @@ MODEL = UpstreamModel("m1", input_nanos_per_mtok=150_000_000, output_nanos_per_m
 ONE_USD = NANOS_PER_USD
 
 
-def ask(text: str, **options: Any) -> CompletionRequest:
-    named = {name: options.pop(name) for name in ("model", "max_tokens") if name in options}
-    return CompletionRequest([{"role": "user", "content": text}], **{"model": "mock/m1"} | named, options=options)
+def ask(
+    text: str, *, model: str | None = "mock/m1", max_tokens: int | None = None, **options: Any
+) -> CompletionRequest:
+    return CompletionRequest([{"role": "user", "content": text}], model, max_tokens, options)
 
 
 @dataclass
@@ -45,14 +46,14 @@ class World:
 
 @contextlib.asynccontextmanager
 async def built(
-    database: Database, api: str, *, limit_usd_nanos: int = ONE_USD, owner: str = "test", quiet_timeout_s: float = 30
+    database: Database, api: str, *, owner: str = "test", quiet_timeout_s: float = 30, lease_s: float = 120
 ) -> AsyncIterator[World]:
     spend = Spend(database, SystemClock(), owner)
     await spend.start()
-    await spend.open_budget(NewBudget("budget", "tenant", "session", limit_usd_nanos))
+    await spend.open_budget(NewBudget("budget", "tenant", "session", ONE_USD))
     mock = Upstream("mock", api, models=(MODEL,))
     providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s)])
-    engine = Engine(spend, Catalog.load([mock]), providers, SystemClock())
+    engine = Engine(spend, Catalog.load([mock]), providers, SystemClock(), lease_s=lease_s)
     try:
         yield World(engine, spend, Events(database), Account("tenant", ("budget",)))
     finally:
