@@ -70,9 +70,9 @@ class Story:
     def balances(self, before: dict[str, str], after: dict[str, str], changes: dict[str, str]) -> None:
         from rich.table import Table
 
-        table = Table("", "before", "after", "change", box=None, padding=(0, 2))
+        table = Table("", "before", "after", "change", "", box=None, padding=(0, 1))
         for name in before:
-            table.add_row(f"        {name}", before[name], after[name], changes[name])
+            table.add_row(f"        {name}", before[name], after[name], changes[name], "USDC")
         self._out.print(table)
 
     def output(self, text: str) -> None:
@@ -148,8 +148,7 @@ def _play(story: Story, processes: Processes, prompt: str) -> list[Path]:
             f"signed by {mandate['user_did']} (EIP-712)",
         )
 
-        payee = listing["pay_to"]
-        parties = {f"buyer  {wallet}": wallet, f"seller {payee}": payee}
+        parties = {"buyer": wallet, "seller": listing["pay_to"]}
         before = {name: processes.balance(token["address"], address) for name, address in parties.items()}
         story.chapter("The buyer hires")
         found = buyer_discovers(seller_url)

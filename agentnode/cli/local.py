@@ -56,7 +56,7 @@ class NodeClient:
             raise NodeSaid({"code": "NODE_SILENT", "message": message}, 503) from error
         if answer.is_error:
             raise NodeSaid(_error_of(answer), answer.status_code)
-        return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+        return answer.json() if answer.headers.get("content-type") == "application/json" else answer.text
 
 
 @contextlib.contextmanager
