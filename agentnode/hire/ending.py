@@ -45,9 +45,9 @@ class Ending:
         Raises ChainUnavailable: then nothing is known and nothing ends.
         """
         # The time first: what is unused after it was read can no longer be used if that time is past the window.
-        chain_time_s = await self._chain_time_s()
+        now_s = await chain_time_s(self._chain)
         used = await self._chain.authorization_used(call.asset, call.payer, call.nonce)
-        said = verdict(used, chain_time_s, call.valid_before_s, self._reorg_margin_s)
+        said = verdict(used, now_s, call.valid_before_s, self._reorg_margin_s)
         if said == "used":
             return await self._gone(call, tx_hash)
         if said == "lapsed":
@@ -69,16 +69,6 @@ class Ending:
         """Release what was held for a call of which no signature has left, or can be used."""
         await self._purse.release(call)
         await self._calls.released(call, failure)
-
-    async def _chain_time_s(self) -> int:
-        """The time that a call on the chain sees: the head's, or where blocks are made on demand, the moment's.
-
-        There the head can be an hour old, and would never say that a window is past.
-        """
-        head = await self._chain.head()
-        answer = await self._chain.call(_MULTICALL3, _GET_CURRENT_BLOCK_TIMESTAMP, _CALL_GAS)
-        seen_s = int.from_bytes(answer, "big") if len(answer) == 32 else 0
-        return max(head.timestamp_s, seen_s)
 
     async def _proved(self, call: HireCall, candidates: Sequence[str]) -> str:
         """The first transaction whose log has the transfer; empty where none has."""
@@ -114,3 +104,13 @@ def moved(call: HireCall, receipt: TxReceipt) -> bool:
         and transfer.amount_atomic == int(call.amount_atomic)
         for transfer in transfers(receipt, call.asset)
     )
+
+
+async def chain_time_s(chain: ChainView) -> int:
+    """The time that a call on the chain sees: the head's, or where blocks are made on demand, the moment's.
+
+    There the head can be an hour old, and would never say that a window is past.
+    """
+    head = await chain.head()
+    answer = await chain.call(_MULTICALL3, _GET_CURRENT_BLOCK_TIMESTAMP, _CALL_GAS)
+    return max(head.timestamp_s, int.from_bytes(answer) if len(answer) == 32 else 0)

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S = 30.0
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
-_CHAIN_WAIT_S = 10.0
+CHAIN_WAIT_S = 10.0
 
 
 async def until(
@@ -42,11 +42,14 @@ async def until(
 class Following:
     """`ending` is None where there is no chain: then there are no calls with a price either."""
 
-    def __init__(self, calls: Calls, ending: Ending | None, cards: AgentCards, web: GuardedClient) -> None:
+    def __init__(
+        self, calls: Calls, ending: Ending | None, cards: AgentCards, web: GuardedClient, chain_wait_s: float
+    ) -> None:
         self._calls = calls
         self._ending = ending
         self._cards = cards
         self._web = web
+        self._chain_wait_s = chain_wait_s
 
     async def note(self, call: HireCall, task: SellerTask) -> None:
         """Write down how far the task is, with the seller's receipt once it has given one that holds."""
@@ -61,7 +64,7 @@ class Following:
         receipt = task.receipt if task else None
         claimed = str(receipt.get("transaction") or "") if receipt else ""
         loop = asyncio.get_running_loop()
-        deadline_s, pause_s = loop.time() + (_CHAIN_WAIT_S if receipt else 0), _FIRST_PAUSE_S
+        deadline_s, pause_s = loop.time() + (self._chain_wait_s if receipt else 0), _FIRST_PAUSE_S
         while self._ending is not None and call.point == "signed":
             with suppress(ChainUnavailable):
                 if await self._ending.by_chain(call, claimed) != "open":

@@ -45,8 +45,8 @@ def asset(chain_info: dict[str, Any]) -> Asset:
 
 
 @pytest.fixture(scope="session")
-def seller(chain_url: str, asset: Asset) -> Iterator[SellerProcess]:
-    started = start_seller(chain_url, asset.address)
+def seller(chain_url: str, asset: Asset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SellerProcess]:
+    started = start_seller(chain_url, asset.address, tmp_path_factory.mktemp("seller"))
     yield started
     started.stop()
 

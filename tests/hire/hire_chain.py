@@ -37,20 +37,30 @@ def settle(rpc_url: str, token: str, payload: dict[str, Any]) -> str:
     data = keccak(text=_SELECTOR)[:4] + encode(
         ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"], values
     )
-    sender = Account.from_key(FACILITATOR_KEY)
-    transaction = {
-        "type": 2,
-        "chainId": 31337,
-        "nonce": int(rpc(rpc_url, "eth_getTransactionCount", sender.address, "latest"), 16),
-        "to": to_checksum_address(token),
-        "value": 0,
-        "data": data,
-        "gas": 300_000,
-        "maxFeePerGas": 10**11,
-        "maxPriorityFeePerGas": 10**9,
-    }
-    tx_hash = rpc(rpc_url, "eth_sendRawTransaction", sender.sign_transaction(transaction).raw_transaction.to_0x_hex())
+    tx_hash = _sent(rpc_url, Account.from_key(FACILITATOR_KEY), to_checksum_address(token), data)
     receipt = rpc(rpc_url, "eth_getTransactionReceipt", tx_hash)
     if receipt["status"] != "0x1":
         raise RuntimeError("the transfer was mined and reverted")
-    return str(tx_hash)
+    return tx_hash
+
+
+def _sent(rpc_url: str, sender: Any, to: str, data: bytes) -> str:
+    """Several processes send from this account, and the chain keeps no queue: the first with a number has it."""
+    while True:
+        transaction = {
+            "type": 2,
+            "chainId": 31337,
+            "nonce": int(rpc(rpc_url, "eth_getTransactionCount", sender.address, "latest"), 16),
+            "to": to,
+            "value": 0,
+            "data": data,
+            "gas": 300_000,
+            "maxFeePerGas": 10**11,
+            "maxPriorityFeePerGas": 10**9,
+        }
+        raw = sender.sign_transaction(transaction).raw_transaction.to_0x_hex()
+        try:
+            return str(rpc(rpc_url, "eth_sendRawTransaction", raw))
+        except RuntimeError as refused:
+            if "nonce too low" not in str(refused):
+                raise

@@ -1,6 +1,6 @@
 """A seller in a process of its own, on the SDK's server: each skill is another way to behave.
 
-`python hire_seller.py PORT RPC_URL TOKEN PAYEE` prints `ready URL`. Payloads it was sent are at GET /payloads.
+`python hire_seller.py PORT RPC_URL TOKEN PAYEE FOLDER` prints `ready URL`. Payloads it was sent are at GET /payloads.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -24,27 +25,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from agentnode.payments import RECEIPT_TYP
+from trust.keys import NodeKeys
+
 PRICES = {"dear": "5000000"}
-SKILLS = (
-    "echo",
-    "ask",
-    "version-1",
-    "dear",
-    "other-payee",
-    "other-network",
-    "silent",
-    "refuse",
-    "vanish",
-    "fail",
-    "unpaid",
-    "lie",
-)
+SKILLS = ["echo", "ask", "version-1", "dear", "other-payee", "other-network", "silent", "refuse"]
+SKILLS += ["vanish", "fail", "unpaid", "lie", "misstate"]
 INSIDE = {"url": "http://169.254.169.254/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
 OTHER = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 
 
 class Behaviour(AgentExecutor):
-    def __init__(self, rpc_url: str, token: str, payee: str) -> None:
+    def __init__(self, rpc_url: str, token: str, payee: str, keys: NodeKeys) -> None:
+        self.keys = keys
         self._rpc_url = rpc_url
         self._token = token
         self._payee = payee
@@ -110,12 +103,25 @@ class Behaviour(AgentExecutor):
             tx_hash = await asyncio.to_thread(settle, self._rpc_url, self._token, payload)
         if skill == "vanish":
             os._exit(9)
-        receipts = [{"success": True, "transaction": tx_hash, "network": "eip155:31337", "errorReason": None}]
+        receipts = [{"success": True, "transaction": tx_hash, "receipt": self._receipt(task, skill, payload, tx_hash)}]
         paid = {"x402.payment.status": "payment-completed", "x402.payment.receipts": receipts}
         if skill == "fail":
             await self._say(task, TaskState.TASK_STATE_FAILED, paid)
         else:
             await self._deliver(task, "the work", paid)
+
+    def _receipt(self, task: TaskUpdater, skill: str, payload: dict[str, Any], tx_hash: str) -> str:
+        signed = payload["payload"]["authorization"]
+        claims = {
+            "task_id": task.task_id,
+            "payer": signed["from"].lower(),
+            "payee": signed["to"].lower(),
+            "amount": "1" if skill == "misstate" else signed["value"],
+            "asset": self._token.lower(),
+            "network": "eip155:31337",
+            "transaction": tx_hash,
+        }
+        return self.keys.sign(claims, RECEIPT_TYP)
 
     async def _deliver(self, task: TaskUpdater, text: str, metadata: dict[str, Any]) -> None:
         await task.add_artifact([Part(text=text)])
@@ -138,6 +144,9 @@ def app(url: str, behaviour: Behaviour) -> Starlette:
     )
     handler = DefaultRequestHandler(agent_executor=behaviour, task_store=InMemoryTaskStore(), agent_card=card)
 
+    async def jwks(_: Request) -> JSONResponse:
+        return JSONResponse(behaviour.keys.jwks())
+
     async def inside(_: Request) -> JSONResponse:
         return JSONResponse({**MessageToDict(card), "supportedInterfaces": [INSIDE]})
 
@@ -148,6 +157,7 @@ def app(url: str, behaviour: Behaviour) -> Starlette:
         routes=[
             *create_agent_card_routes(card),
             *create_jsonrpc_routes(handler, "/a2a"),
+            Route("/.well-known/jwks.json", jwks),
             Route("/payloads", payloads),
             Route("/inside.json", inside),
         ]
@@ -161,6 +171,7 @@ class _Server(uvicorn.Server):
 
 
 if __name__ == "__main__":
-    port, rpc_url, token, payee = sys.argv[1:]
-    served = app(f"http://127.0.0.1:{port}", Behaviour(rpc_url, token, payee))
+    port, rpc_url, token, payee, folder = sys.argv[1:]
+    behaviour = Behaviour(rpc_url, token, payee, NodeKeys.open(Path(folder), "secret"))
+    served = app(f"http://127.0.0.1:{port}", behaviour)
     _Server(uvicorn.Config(served, port=int(port), log_level="warning")).run()

@@ -35,6 +35,7 @@ class Wallet:
     def __init__(self, private_key: str) -> None:
         from eth_account import Account
 
+        self.private_key = private_key
         self._account = Account.from_key(private_key)
         self.address = str(self._account.address)
 
@@ -71,16 +72,15 @@ class SellerProcess:
         self.process.wait()
 
 
-def start_seller(rpc_url: str, token: str) -> SellerProcess:
+def start_seller(rpc_url: str, token: str, folder: Path) -> SellerProcess:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     here = Path(__file__).parent
     process = subprocess.Popen(
-        [sys.executable, str(here / "hire_seller.py"), str(port), rpc_url, token, PAYEE],
+        [sys.executable, str(here / "hire_seller.py"), str(port), rpc_url, token, PAYEE, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=here.parent.parent,
     )
     assert process.stdout is not None
     word, _, url = process.stdout.readline().strip().partition(" ")
@@ -108,7 +108,7 @@ async def buyer_node(
     *,
     clock: Clock | None = None,
     window_s: int = 120,
-    follow_s: float = 10,
+    follow_s: float = 3,
     on_point: Callable[[str], None] = lambda name: None,
 ) -> AsyncIterator[BuyerNode]:
     clock = clock or SystemClock()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hire_chain import settle
-from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet
+from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet, start_seller
 from sqlalchemy import text
 
 from agentnode.hire import (
@@ -67,7 +68,8 @@ async def test_paid_work_moves_exactly_the_price_on_chain_and_in_the_ledger(
     payment = result["payment"]
     assert (payment["status"], payment["evidence"], payment["amount_usd_exact"]) == ("settled", "chain", "0.01")
     receipt = await node.chain.receipt(payment["tx_hash"])
-    assert receipt is not None and receipt.status == 1
+    assert receipt is not None and receipt.succeeded
+    assert payment["receipt_verified"] and payment["receipt"]
     assert await day(node) == (PRICE_NANOS, 0)
     (event,) = (await Events(node.database).list("t")).events
     assert (event.id, event.kind, event.cost_usd_nanos, event.evidence_status) == (
@@ -166,11 +168,9 @@ async def sent_by(node: BuyerNode, seller: SellerProcess) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("skill", "fate"), [("vanish", "pending"), ("fail", "failed")])
 async def test_what_was_paid_is_captured_though_the_work_did_not_arrive(
-    node: BuyerNode, chain_url: str, asset: Asset, skill: str, fate: str
+    node: BuyerNode, chain_url: str, asset: Asset, tmp_path: Path, skill: str, fate: str
 ) -> None:
-    from hire_world import start_seller
-
-    own = start_seller(chain_url, asset.address)
+    own = start_seller(chain_url, asset.address, tmp_path / "seller")
     try:
         result = await node.buyer.hire("t", work(own, skill))
     finally:
@@ -187,6 +187,14 @@ async def test_a_receipt_for_a_payment_that_the_chain_does_not_have_is_not_belie
     assert result["task"]["state"] == "completed"
     assert (result["status"], result["payment"]["status"], result["payment"]["tx_hash"]) == ("pending", "pending", None)
     assert await day(node) == (0, PRICE_NANOS)
+
+
+async def test_a_receipt_that_states_another_payment_is_not_kept_and_the_chain_is_the_proof(
+    node: BuyerNode, seller: SellerProcess
+) -> None:
+    result = await node.buyer.hire("t", work(seller, "misstate"))
+    assert (result["status"], result["payment"]["evidence"]) == ("completed", "chain")
+    assert (result["payment"]["receipt"], result["payment"]["receipt_verified"]) == (None, False)
 
 
 async def test_a_seller_that_cannot_be_reached_or_leads_inside_costs_nothing(
