@@ -70,13 +70,23 @@ def test_a_transfer_is_read_exactly_and_in_lower_case() -> None:
     [
         log(address="0x" + "bb" * 20),
         log(topics=[TRANSFER, word(PAYER), word(PAYEE), "0x" + f"{10_000:064x}"], data="0x"),
+        log(topics=[TRANSFER, word(PAYER), word(PAYEE), word(PAYEE)]),
         log(topics=[TRANSFER, word(PAYER)]),
         log(topics=[]),
         log(topics=["0x" + "00" * 32, word(PAYER), word(PAYEE)]),
         log(data="0x"),
         log(data="0x" + "00" * 64),
     ],
-    ids=["another token", "an ERC-721", "one address", "anonymous", "another event", "no amount", "two amounts"],
+    ids=[
+        "another token",
+        "an ERC-721",
+        "three addresses",
+        "one address",
+        "anonymous",
+        "another event",
+        "no amount",
+        "two amounts",
+    ],
 )
 def test_what_only_looks_like_a_transfer_is_none(other: dict[str, Any]) -> None:
     """Another contract's log or another shape is no payment in this token."""

@@ -153,6 +153,8 @@ def test_a_respelled_signature_is_refused() -> None:
     for signature in respelled:
         with pytest.raises(SignatureInvalid, match="SIGNATURE_INVALID"):
             eip712.recover(typed_data, signature)
+        with pytest.raises(SignatureInvalid):
+            secp256k1.normalise(signature)
 
 
 def test_a_signature_that_no_key_can_have_made_is_refused() -> None:

@@ -190,6 +190,8 @@ async def test_a_compressed_answer_is_unpacked_within_the_limit(stranger: Site, 
     """Gzip is taken; a bomb is refused at the limit, and so are lies about the encoding and encodings not asked for."""
     bomb = gzip.compress(bytes(50_000_000))
     text = b"hello " * 1_000
+    # 30,000 empty blocks and an end: more comes in than is taken, although nothing comes out.
+    empty_blocks = gzip.compress(b"")[:10] + b"\x00\x00\x00\xff\xff" * 30_000 + b"\x01\x00\x00\xff\xff" + bytes(8)
     packed = gzip.compress(text)
     stranger.answers |= {
         "/good": ok(packed, "Content-Encoding: gzip"),
@@ -199,13 +201,14 @@ async def test_a_compressed_answer_is_unpacked_within_the_limit(stranger: Site, 
         "/more": ok(packed + text, "Content-Encoding: gzip"),
         "/twice": ok(gzip.compress(packed), "Content-Encoding: gzip, gzip"),
         "/brotli": ok(text, "Content-Encoding: br"),
+        "/blocks": ok(empty_blocks, "Content-Encoding: gzip"),
         "/empty": ok(b"", "Content-Encoding: gzip"),
     }
     base = f"http://a.example:{stranger.port}"
     assert len(bomb) < 100_000
     assert (await client.get(f"{base}/good")).body == text
     assert (await client.get(f"{base}/empty")).body == b""
-    for path in ("/bomb", "/lie", "/cut", "/more", "/twice", "/brotli"):
+    for path in ("/bomb", "/lie", "/cut", "/more", "/twice", "/brotli", "/blocks"):
         with pytest.raises(FetchFailed):
             await client.get(base + path)
     assert "accept-encoding: gzip\r\n" in stranger.asked[0].lower()
