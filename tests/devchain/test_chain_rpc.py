@@ -190,6 +190,12 @@ def test_a_batch_is_answered_in_its_order(chain: ChainProcess) -> None:
     assert chain.http.post("/", content=b"{").json()["error"]["code"] == -32700
 
 
+def test_a_number_that_no_block_has_is_refused(chain: ChainProcess) -> None:
+    """Beyond what the database can hold: a refusal that names the parameter, not a failure of the database's."""
+    error = chain.rpc("eth_getBlockByNumber", "0x" + "f" * 64, False)["error"]
+    assert (error["code"], error["message"]) == (-32602, "invalid params: block is too large")
+
+
 def test_the_constants_are_told(chain: ChainProcess) -> None:
     assert chain.rpc("net_version")["result"] == "31337"
     assert chain.rpc("eth_syncing")["result"] is False
