@@ -59,6 +59,9 @@ class ChainChild:
         except TimeoutError:
             await self.stop()
             raise ChainNotStarted(f"the embedded chain was not ready within {START_TIMEOUT_S:.0f} s") from None
+        except asyncio.CancelledError:
+            self._process.kill()
+            raise
         word, _, rest = line.decode().strip().partition(" ")
         if word != "ready":
             await self.stop()
