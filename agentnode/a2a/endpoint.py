@@ -184,7 +184,10 @@ class _Around:
 
 
 def _asked(request: Request, *names: str) -> set[str]:
-    return get_requested_extensions([value for name in names for value in request.headers.getlist(name)])
+    values = [value for name in names for value in request.headers.getlist(name)]
+    asked = get_requested_extensions(values)
+    # The header is a list with commas, and one of the URIs has a comma in it.
+    return asked | {uri for uri in X402_EXTENSION_URIS if "," in uri and any(uri in value for value in values)}
 
 
 def _name_media_type(request: Request, response: Response) -> None:

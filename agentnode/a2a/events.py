@@ -76,13 +76,20 @@ def apply(view: View, event: Event) -> None:
             view["status"] = event["status"]
             view["history"] = list(event["history"])
         case "history":
+            _hear_out(view)
             view["history"].append(event["message"])
         case "status":
-            if spoken := view["status"].get("message"):
-                view["history"].append(spoken)
+            _hear_out(view)
             view["status"] = event["status"]
         case "artifact":
             _apply_artifact(view.setdefault("artifacts", []), event)
+
+
+def _hear_out(view: View) -> None:
+    """What the agent said last goes into the history before whatever comes next."""
+    if spoken := view["status"].get("message"):
+        view["history"].append(spoken)
+        view["status"] = {key: value for key, value in view["status"].items() if key != "message"}
 
 
 def fold(task_id: str, context_id: str, events: Iterable[Event]) -> View:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from agentnode.payments.metadata import Submission
@@ -16,15 +19,31 @@ class Incoming:
     text: str
     metadata: tuple[Mapping[str, Any], ...]
     """The message's, then the request's"""
+    asked: Mapping[str, Any]
+    """The request's parameters as they were sent"""
     dialect: str
     x402_version: int
-    input_hash: str
-    """of what the work is about: a quote is bound to it"""
-    request_hash: str
-    """of everything the client asked, its message id too"""
-    body_hash: str
-    """the same without the message id, which a retry under an Idempotency-Key may make anew"""
     task_id: str | None = None
     context_id: str | None = None
     submission: Submission | None = None
     idempotency_key: str | None = None
+
+    @cached_property
+    def input_hash(self) -> str:
+        """Of what the work is about: a quote is bound to it."""
+        return _hash(self.message["parts"])
+
+    @cached_property
+    def request_hash(self) -> str:
+        """Of everything that the client asked, its message id too."""
+        return _hash(self.asked)
+
+    @cached_property
+    def body_hash(self) -> str:
+        """Of the same without the message id, which a retry under an Idempotency-Key may make anew."""
+        message = {key: value for key, value in self.asked["message"].items() if key not in ("messageId", "message_id")}
+        return _hash({**self.asked, "message": message})
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -6,8 +6,6 @@ data parts).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,20 +125,15 @@ def incoming(
     raw = _mapping(asked.get("message"))
     message = _message(params.message, raw)
     metadata = _mapping(raw.get("metadata"))
-    outer = _mapping(asked.get("metadata"))
-    content = json.dumps(message["parts"], sort_keys=True)
-    without_id = {**asked, "message": {key: raw[key] for key in raw if key not in ("messageId", "message_id")}}
     if metadata:
         message["metadata"] = without_payload(metadata)
     return Incoming(
         message=message,
         text=text_of(message),
-        metadata=(metadata, outer),
+        metadata=(metadata, _mapping(asked.get("metadata"))),
+        asked=asked,
         dialect=dialect,
         x402_version=version_for(extensions, metadata),
-        input_hash=_hash(content),
-        request_hash=_hash(json.dumps(asked, sort_keys=True)),
-        body_hash=_hash(json.dumps(without_id, sort_keys=True)),
         task_id=params.message.task_id or None,
         context_id=params.message.context_id or None,
         submission=read_submission(metadata),
@@ -178,7 +171,3 @@ def _part(part: pb.Part, raw: Any) -> dict[str, Any]:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

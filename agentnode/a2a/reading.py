@@ -88,8 +88,9 @@ class TaskReader:
         """
         sent = after_seq
         while True:
-            come = [each for each in listener.take() if each[0] > sent]
-            if come and come[0][0] > sent + 1:
+            heard = {seq: event for seq, event in listener.take() if seq > sent}
+            come = [(seq, heard[seq]) for seq in sorted(heard)]
+            if come and come[-1][0] != sent + len(come):  # one was missed
                 come = await self.events(task, sent)
             for seq, event in come:
                 assert seq == sent + 1, "events are numbered under the task's lock"

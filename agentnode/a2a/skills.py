@@ -42,7 +42,7 @@ class Skill:
     description: str
     run: Callable[[Work], Awaitable[str] | AsyncGenerator[str, None]]
     price_usd_nanos: int = 0
-    tags: Sequence[str] = ()
+    tags: Sequence[str] = ("agent",)
     examples: Sequence[str] = field(default_factory=tuple)
     immediate: bool = False
 
