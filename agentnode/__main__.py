@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import uvicorn
@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
         yield
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> int:
     """Serve until SIGTERM or SIGINT. The exit code of the process."""
     listening = _bind(settings)
     settings = settings.model_copy(update={"port": listening.getsockname()[1]})
@@ -43,7 +43,7 @@ async def run(settings: Settings) -> int:
         settings = await _with_chain(settings, stack)
         _announce(settings)
         if settings.workers == 1:
-            return await _serve(settings, listening, stop)
+            return await _serve(settings, listening, stop, on_point)
         return await _supervise(settings, listening, stop)
 
 
@@ -61,8 +61,10 @@ async def _with_chain(settings: Settings, stack: contextlib.AsyncExitStack) -> S
     return settings.model_copy(update={"rpc_url": chain.rpc_url})
 
 
-async def _serve(settings: Settings, listening: socket.socket, stop: asyncio.Event) -> int:
-    node = await build(settings)
+async def _serve(
+    settings: Settings, listening: socket.socket, stop: asyncio.Event, on_point: Callable[[str], None]
+) -> int:
+    node = await build(settings, on_point)
     config = uvicorn.Config(node.app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(_DRAIN_S))
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
