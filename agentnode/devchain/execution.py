@@ -72,7 +72,7 @@ def call(state: StateAPI, request: CallRequest) -> bytes:
 
 
 def estimate_gas(state: StateAPI, request: CallRequest) -> int:
-    """A gas limit with which the transaction succeeds, a little above the least (or all of a block's); else RpcError."""
+    """A gas limit with which the transaction succeeds, a little above the least (or a block's); else RpcError."""
     if request.value > state.get_balance(request.sender):
         raise RpcError(REFUSED, "insufficient funds for transfer")
     most = min(request.gas or GAS_LIMIT, GAS_LIMIT)
