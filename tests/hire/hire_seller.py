@@ -19,7 +19,7 @@ from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill, Part, Task, TaskState, TaskStatus
 from google.protobuf.json_format import MessageToDict
-from hire_chain import settle
+from hire_chain import rpc, settle
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -30,7 +30,7 @@ from trust.keys import NodeKeys
 
 PRICES = {"dear": "5000000"}
 SKILLS = ["echo", "ask", "version-1", "dear", "other-payee", "other-network", "silent", "refuse"]
-SKILLS += ["vanish", "fail", "unpaid", "lie", "misstate"]
+SKILLS += ["vanish", "fail", "unpaid", "lie", "misstate", "other-hash"]
 INSIDE = {"url": "http://169.254.169.254/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
 OTHER = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 
@@ -101,6 +101,9 @@ class Behaviour(AgentExecutor):
         tx_hash = "0x" + "ab" * 32
         if skill != "lie":
             tx_hash = await asyncio.to_thread(settle, self._rpc_url, self._token, payload)
+        if skill == "other-hash":
+            first = await asyncio.to_thread(rpc, self._rpc_url, "eth_getBlockByNumber", "0x1", False)
+            tx_hash = first["transactions"][0]
         if skill == "vanish":
             os._exit(9)
         receipts = [{"success": True, "transaction": tx_hash, "receipt": self._receipt(task, skill, payload, tx_hash)}]

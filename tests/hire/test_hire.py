@@ -24,6 +24,7 @@ from agentnode.hire import (
 from ledger.errors import AgentNodeError, BudgetRefused
 from ledger.events import Events
 from ledger.money import Asset
+from trust.chain_records import authorizations
 from trust.errors import AddressRefused
 
 PRICE = 10_000
@@ -187,6 +188,15 @@ async def test_a_receipt_for_a_payment_that_the_chain_does_not_have_is_not_belie
     assert result["task"]["state"] == "completed"
     assert (result["status"], result["payment"]["status"], result["payment"]["tx_hash"]) == ("pending", "pending", None)
     assert await day(node) == (0, PRICE_NANOS)
+
+
+async def test_another_transaction_than_the_payments_is_not_taken_for_its_proof(
+    node: BuyerNode, seller: SellerProcess
+) -> None:
+    payment = (await node.buyer.hire("t", work(seller, "other-hash")))["payment"]
+    proof = await node.chain.receipt(payment["tx_hash"])
+    assert proof is not None
+    assert payment["nonce"] in [end.nonce for end in authorizations(proof, payment["asset"])]
 
 
 async def test_a_receipt_that_states_another_payment_is_not_kept_and_the_chain_is_the_proof(
