@@ -36,6 +36,7 @@ class Server(uvicorn.Server):
 
 async def run(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> int:
     """Serve until SIGTERM or SIGINT. The exit code of the process."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     listening = _bind(settings)
     settings = settings.model_copy(update={"port": listening.getsockname()[1]})
     stop = _stop_event()
@@ -152,7 +153,6 @@ def main() -> int:
     """Settings come as JSON in the environment: from the CLI, or from the parent of a worker."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = Settings.model_validate_json(os.environ.pop(SETTINGS, "{}"))
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         return uvloop.run(run(settings))
     except AgentNodeError as error:

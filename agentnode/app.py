@@ -49,7 +49,6 @@ class Node:
 
 async def build(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> Node:
     """Everything once, from the ledger up. `on_point` hears each point of the journals: crash tests listen there."""
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     clock, owner = SystemClock(), new_id("proc")
     database = Database(settings.database)
     await database.upgrade(LOCATIONS)

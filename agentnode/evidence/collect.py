@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from agentnode.evidence.bundle import Signer, seal
 from agentnode.evidence.transfers import raw_from_rpc
-from agentnode.hire.calls import Calls
-from agentnode.hire.tables import event_id
 from agentnode.payments import Journal, Receipt, TollGate
 from ledger.clock import Clock
 from ledger.errors import NotFound
@@ -20,6 +18,31 @@ from trust.signatures import jws
 Lines = list[dict[str, Any]]
 
 
+class Hire(Protocol):
+    """A paid call, as the buyer's journal has it."""
+
+    id: str
+    mandate_id: str | None
+    use_id: str
+    amount_usd_nanos: int
+    payer: str
+    payee: str
+    amount_atomic: str
+    nonce: str
+    tx_hash: str
+    receipt: str
+    created_at_us: int
+
+    @property
+    def event_id(self) -> str: ...
+
+
+class Hires(Protocol):
+    async def get(self, tenant_id: str, call_id: str) -> Hire:
+        """Raises CallUnknown, also for another tenant's."""
+        ...
+
+
 class Evidence:
     """Bundles of this node, sealed with its key."""
 
@@ -29,7 +52,7 @@ class Evidence:
         signer: Signer,
         chain: ChainView,
         asset: Asset,
-        calls: Calls,
+        calls: Hires,
         mandates: Mandates,
         gate: TollGate,
         journal: Journal,
@@ -62,7 +85,7 @@ class Evidence:
         lines.append(await self._transaction(call.tx_hash))
         if call.receipt:
             lines.append({"kind": "receipt", "issuer": jws.claimed_signer(call.receipt), "jws": call.receipt})
-        lines.append(_event(await self._events.get(event_id(call.id))))
+        lines.append(_event(await self._events.get(call.event_id)))
         return seal(lines, self._signer, self._clock.now_us(), call.created_at_us)
 
     async def of_task(self, task_id: str) -> bytes:

@@ -69,6 +69,10 @@ class HireCall(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     updated_at_us: int = Field(sa_type=BigInteger)
 
+    @property
+    def event_id(self) -> str:
+        return event_id(self.id)
+
 
 def event_id(call_id: str) -> str:
     """One event a hire: its id comes from the call's, so that a capture asked for again records no second one."""

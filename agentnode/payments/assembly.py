@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,7 @@ from ledger.database import Database
 from ledger.money import Asset
 from ledger.work import Claims
 from trust.chain import ChainView
+from trust.errors import WalletExists
 from trust.keys import NodeKeys
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ async def open_payments(
     chain = ChainView(settings.rpc_url, settings.chain_id)
     await chain.check_chain_id()
     asset = await usdc_of(settings.network, settings.rpc_url)
-    account = await asyncio.to_thread(_account, wallets)
-    pay_to = str(wallets.address(PAYEE_WALLET) or await asyncio.to_thread(wallets.create, PAYEE_WALLET))
+    account = await asyncio.to_thread(_account, wallets, SENDER_WALLET)
+    pay_to = await asyncio.to_thread(_address, wallets, PAYEE_WALLET)
     if settings.network == EMBEDDED:
         await gas_from_faucet(settings.rpc_url, account.address)
 
@@ -94,7 +96,13 @@ async def open_payments(
     )
 
 
-def _account(wallets: Wallets) -> LocalAccount:
-    if wallets.address(SENDER_WALLET) is None:
-        wallets.create(SENDER_WALLET)
-    return wallets.account(SENDER_WALLET)
+def _address(wallets: Wallets, name: str) -> str:
+    """The wallet's address; made where it is missing, by whichever worker is first."""
+    with contextlib.suppress(WalletExists):
+        return wallets.address(name) or wallets.create(name)
+    return wallets.address(name) or ""
+
+
+def _account(wallets: Wallets, name: str) -> LocalAccount:
+    _address(wallets, name)
+    return wallets.account(name)
