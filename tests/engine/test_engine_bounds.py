@@ -13,7 +13,9 @@ from engine.guard.bounds import IMAGE_TOKENS
 from engine.providers import Embedder
 
 EMBEDDER = Embedder()
-texts = st.text(max_size=400).map(lambda text: text.encode("utf-8", "ignore").decode())
+texts = (st.text(max_size=40) | st.text(min_size=200, max_size=500)).map(
+    lambda text: text.encode("utf-8", "ignore").decode()
+)
 roles = st.sampled_from(["system", "user", "assistant"])
 requests = st.builds(
     lambda messages, max_tokens: CompletionRequest(messages, None, max_tokens),

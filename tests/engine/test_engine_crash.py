@@ -6,15 +6,15 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger.clock import SystemClock
 from ledger.database import Database
-from ledger.errors import LedgerStopped
+from ledger.errors import DatabaseUnavailable, LedgerStopped
 from ledger.ids import new_id
-from ledger.spend import Spend
-from ledger.spend.sweeper import Sweeper
+from ledger.spend import Captured, Spend, Sweeper
 from tests.engine.world import ask, built
 from tests.upstream import FakeUpstream
 
@@ -78,6 +78,29 @@ async def test_a_late_answer_to_a_swept_call_is_a_correction(database: Database,
         budget = await world.budget()
         assert budget.spent_usd_nanos == swept.cost_usd_nanos == done.cost_usd_nanos
         assert budget.held_usd_nanos == 0
+
+
+class LosesTheFirstCapture(Spend):
+    """The database does not answer to one capture, and does again after it."""
+
+    lost = False
+
+    async def capture(self, *args: Any, **named: Any) -> Captured:
+        if not self.lost:
+            self.lost = True
+            raise DatabaseUnavailable("the database did not answer; try again")
+        return await super().capture(*args, **named)
+
+
+async def test_a_capture_whose_outcome_is_unknown_is_not_undone(database: Database, upstream: FakeUpstream) -> None:
+    """The call was made: its hold is neither released nor captured at a guess, but left to the sweep."""
+    async with built(database, upstream.api, spends=LosesTheFirstCapture) as world:
+        with pytest.raises(DatabaseUnavailable):
+            await world.complete(ask("a question"))
+        assert (await world.budget()).held_usd_nanos > 0
+        assert await sweep(database) == 1
+        [row] = await world.rows()
+        assert row.estimated and row.cost_usd_nanos > 0 and upstream.count == 1
 
 
 async def test_an_answer_that_cannot_be_captured_is_not_given_back(database: Database, upstream: FakeUpstream) -> None:

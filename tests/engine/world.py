@@ -46,9 +46,15 @@ class World:
 
 @contextlib.asynccontextmanager
 async def built(
-    database: Database, api: str, *, owner: str = "test", quiet_timeout_s: float = 30, lease_s: float = 120
+    database: Database,
+    api: str,
+    *,
+    owner: str = "test",
+    quiet_timeout_s: float = 30,
+    lease_s: float = 120,
+    spends: type[Spend] = Spend,
 ) -> AsyncIterator[World]:
-    spend = Spend(database, SystemClock(), owner)
+    spend = spends(database, SystemClock(), owner)
     await spend.start()
     await spend.open_budget(NewBudget("budget", "tenant", "session", ONE_USD))
     mock = Upstream("mock", api, models=(MODEL,))
