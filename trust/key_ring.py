@@ -23,7 +23,7 @@ _WRAPPED = b"\x01"
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Newest last. Earlier signing keys keep only their public part, earlier wrapping keys their all (they unwrap)."""
+    """Newest last. Of earlier signing keys only the public part is kept, of wrapping keys the whole, since they unwrap."""
 
     signing: tuple[ECKey, ...] = field(repr=False)
     wrapping: tuple[tuple[bytes, bytes], ...] = field(repr=False)
@@ -35,8 +35,8 @@ class KeyRing:
 
     def rotated(self) -> KeyRing:
         """A new signing and a new wrapping key. The hashing secret stays: every stored keyed hash is made with it."""
-        earlier = tuple(ECKey.import_key(key.as_dict(private=False)) for key in self.signing)
-        return KeyRing((*earlier, ECKey.generate_key("P-256")), (*self.wrapping, _wrapping_key()), self.hashing)
+        signing = (*self.signing, ECKey.generate_key("P-256"))
+        return KeyRing(signing, (*self.wrapping, _wrapping_key()), self.hashing)
 
     @cached_property
     def dids(self) -> tuple[str, ...]:

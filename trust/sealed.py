@@ -23,7 +23,7 @@ class WrongPassword(ValueError):
 
 
 class Seal:
-    """The key that one password and one salt give; deriving it takes a tenth of a second, by intent."""
+    """The key that one password and one salt give; deriving it takes some tenths of a second, by intent."""
 
     def __init__(self, password: str, salt: bytes | None = None) -> None:
         self.salt = salt if salt is not None else secrets.token_bytes(_SALT_BYTES)
