@@ -23,7 +23,7 @@ _WRAPPED = b"\x01"
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Newest last. Of earlier signing keys only the public part is kept, of wrapping keys the whole, since they unwrap."""
+    """Newest last. Of earlier signing keys the public part is kept, of wrapping keys the whole: they unwrap."""
 
     signing: tuple[ECKey, ...] = field(repr=False)
     wrapping: tuple[tuple[bytes, bytes], ...] = field(repr=False)

@@ -7,7 +7,7 @@ import sys
 
 
 def test_no_ethereum_library_is_loaded_before_it_is_used() -> None:
-    """Importing every module of trust leaves eth_account, eth_utils and coincurve out: they cost the start of a node."""
+    """Importing every module of trust loads none of eth_account, eth_utils and coincurve, which slow a start."""
     script = (
         "import sys, trust.keys, trust.keystore, trust.web, trust.chain, trust.chain_records\n"
         "from trust.signatures import didkey, didpkh, eip712, jws, secp256k1\n"
