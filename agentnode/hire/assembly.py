@@ -9,7 +9,7 @@ from agentnode.hire.buyer import FOLLOW_S, Buyer
 from agentnode.hire.calls import Calls
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.ending import Ending
-from agentnode.hire.following import CHAIN_WAIT_S, Following
+from agentnode.hire.following import Following
 from agentnode.hire.paying import WINDOW_S, Payer
 from agentnode.hire.purse import Purse
 from agentnode.hire.recovery import Recovery
@@ -51,7 +51,7 @@ def open_buyer(
     calls = Calls(database, clock, on_point)
     purse = Purse(spend, mandates, day_limit_usd_nanos)
     ending = Ending(calls, purse, chain, clock, reorg_margin_s) if chain is not None else None
-    following = Following(calls, ending, AgentCards(web), web, min(CHAIN_WAIT_S, follow_s))
+    following = Following(calls, ending, AgentCards(web), web)
     payer = None
     if chain is not None and asset is not None and ending is not None:
         payer = Payer(calls, purse, ending, wallets, chain, asset, window_s)

@@ -27,6 +27,7 @@ from trust.web import GuardedClient
 _log = logging.getLogger(__name__)
 
 FOLLOW_S = 60.0
+_CHAIN_WAIT_S = 10.0
 
 
 class Buyer:
@@ -124,7 +125,8 @@ class Buyer:
         self._calls.point("submitted")
         task = await until(seller, task, _decided, self._follow_s)
         await self._following.note(call, task)
-        await self._following.end_payment(call, task)
+        # A seller that says it was paid has seen the chain before we have.
+        await self._following.end_payment(call, task, min(_CHAIN_WAIT_S, self._follow_s) if task.receipt else 0)
         return task
 
 

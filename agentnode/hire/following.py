@@ -22,7 +22,6 @@ _log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S = 30.0
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
-CHAIN_WAIT_S = 10.0
 
 
 async def until(
@@ -42,29 +41,26 @@ async def until(
 class Following:
     """`ending` is None where there is no chain: then there are no calls with a price either."""
 
-    def __init__(
-        self, calls: Calls, ending: Ending | None, cards: AgentCards, web: GuardedClient, chain_wait_s: float
-    ) -> None:
+    def __init__(self, calls: Calls, ending: Ending | None, cards: AgentCards, web: GuardedClient) -> None:
         self._calls = calls
         self._ending = ending
         self._cards = cards
         self._web = web
-        self._chain_wait_s = chain_wait_s
 
     async def note(self, call: HireCall, task: SellerTask) -> None:
         """Write down how far the task is, with the seller's receipt once it has given one that holds."""
         receipt = call.receipt or await checked_receipt(call, task.receipt, self._web)
         await self._calls.task_seen(call, task.state, task.ended, receipt)
 
-    async def end_payment(self, call: HireCall, task: SellerTask | None) -> None:
-        """Let the chain decide on the money; where the seller says it was paid, wait for the chain to agree.
+    async def end_payment(self, call: HireCall, task: SellerTask | None, wait_s: float = 0) -> None:
+        """Let the chain decide on the money; a seller's word that it was paid is a hint where to look, no more.
 
         A chain that does not answer leaves it open.
         """
         receipt = task.receipt if task else None
         claimed = str(receipt.get("transaction") or "") if receipt else ""
         loop = asyncio.get_running_loop()
-        deadline_s, pause_s = loop.time() + (self._chain_wait_s if receipt else 0), _FIRST_PAUSE_S
+        deadline_s, pause_s = loop.time() + wait_s, _FIRST_PAUSE_S
         while self._ending is not None and call.point == "signed":
             with suppress(ChainUnavailable):
                 if await self._ending.by_chain(call, claimed) != "open":
@@ -86,8 +82,9 @@ class Following:
 
     async def catch_up(self, call: HireCall) -> SellerTask | None:
         """Bring a call as far as seller and chain allow now; what the seller has of it, content included."""
+        # The money first: its end does not depend on a seller that may be silent.
+        await self.end_payment(call, None)
         task = await self.ask(call)
         if task is not None and not call.task_ended:
             await self.note(call, task)
-        await self.end_payment(call, task)
         return task

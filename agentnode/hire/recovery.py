@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from agentnode.hire.calls import Calls
@@ -11,6 +12,9 @@ from agentnode.hire.tables import HireCall
 from ledger.errors import AgentNodeError
 
 _log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+"""So that one silent seller does not keep the others' calls open."""
 
 
 class Recovery:
@@ -23,13 +27,17 @@ class Recovery:
 
     async def settle_open_calls(self) -> int:
         """How many calls' money reached its end in this round; the others stay for the next."""
-        ended = 0
-        for call in await self._calls.open():
-            try:
-                ended += await self._settle(call)
-            except AgentNodeError as reason:
-                _log.warning("call %s stays open: %s", call.id, reason.code)
-        return ended
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def settled(call: HireCall) -> bool:
+            async with few:
+                try:
+                    return await self._settle(call)
+                except AgentNodeError as reason:
+                    _log.warning("call %s stays open: %s", call.id, reason.code)
+                    return False
+
+        return sum(await asyncio.gather(*(settled(call) for call in await self._calls.open())))
 
     async def _settle(self, call: HireCall) -> bool:
         if call.point == "planned":

@@ -34,10 +34,17 @@ async def settled(node: BuyerNode) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "paid"),
-    [("planned", False), ("marked", False), ("signed", False), ("submitted", True), ("paid", True)],
+    ("point", "paid", "mandated"),
+    [
+        ("planned", False, True),
+        ("marked", False, True),
+        ("signed", False, True),
+        ("submitted", True, True),
+        ("paid", True, True),
+        ("marked", False, False),
+        ("submitted", True, False),
+    ],
 )
-@pytest.mark.parametrize("mandated", [False, True])
 async def test_a_buyer_killed_at_any_point_pays_once_and_counts_it_or_neither(
     point: str,
     paid: bool,
