@@ -269,7 +269,7 @@ async def test_a_stream_arrives_as_it_is_sent_and_ends_at_its_limits(stranger: S
     stranger.answers["/events"] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"
     stranger.stalls.add("/events")
     url = f"http://a.example:{stranger.port}/events"
-    async with httpx.AsyncClient(transport=client.transport(total_s=0.5)) as raw:
+    async with httpx.AsyncClient(transport=client.transport(total_s=2)) as raw:
         async with raw.stream("GET", url) as response:
             lines = response.aiter_lines()
             assert await anext(lines) == "data: 1"
