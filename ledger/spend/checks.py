@@ -66,7 +66,7 @@ def storable(value: Any, param: str) -> None:
     """Raises InvalidInput for NUL and lone surrogates in text, and for integers beyond 64 bits."""
     match value:
         case str():
-            if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+            if "\0" in value or not _encodes(value):
                 raise InvalidInput(param, "must not contain NUL characters or lone surrogates")
         case int():
             if abs(value) > _MAX_INT:
@@ -78,3 +78,11 @@ def storable(value: Any, param: str) -> None:
         case list() | tuple():
             for inner in value:
                 storable(inner, param)
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -136,6 +136,17 @@ async def test_closing_writes_what_was_asked_and_takes_nothing_more(database: Da
         await _reserved(spend, 1)
 
 
+async def test_an_answer_that_nobody_waits_for_does_not_stop_the_writer(ledger: Ledger) -> None:
+    """A future that was cancelled takes no result; the next batches are written all the same."""
+    batches = Batches(ledger)
+    batches.start()
+    futures = [batches.submit(_reserve(f"h{index}", 1)) for index in range(3)]
+    futures[1].cancel()
+    assert isinstance(await futures[2], Held)
+    assert isinstance(await batches.submit(_reserve("h3", 1)), Held)
+    await batches.close()
+
+
 async def test_a_writer_that_dies_leaves_no_caller_waiting(database: Database) -> None:
     """Should the group's writer itself be ended, its callers are told, and so is who comes after."""
 
