@@ -215,6 +215,4 @@ def _row(tenant_id: str, mandate_id: str, request: UseRequest, now_us: int) -> M
 def _same(row: MandateUseRow, tenant_id: str, request: UseRequest) -> MandateUseRow:
     if row.tenant_id != tenant_id or row.request_hash != request.fingerprint():
         raise UseReplayed(f"the id {row.id} came before with another body; take a new one")
-    if row.state == "released":
-        raise UseReplayed(f"the use {row.id} was released or has lapsed; take a new id")
     return row

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ledger.database import Database
-from ledger.spend import Spend
 from mandates import Mandates
 from tests.ledger.parts import SetClock
-from tests.mandates.world import CHAIN_ID, World
+from tests.mandates.world import CHAIN_ID, InterruptedSpend, World
 from trust.keys import NodeKeys
 
 
@@ -23,7 +22,7 @@ def node_keys(tmp_path_factory: pytest.TempPathFactory) -> NodeKeys:
 @pytest.fixture
 async def world(database: Database, node_keys: NodeKeys) -> AsyncIterator[World]:
     clock = SetClock()
-    spend = Spend(database, clock, "test")
+    spend = InterruptedSpend(database, clock, "test")
     await spend.start()
     yield World(database, spend, clock, node_keys, Mandates(database, spend, clock, node_keys, CHAIN_ID))
     await spend.close()

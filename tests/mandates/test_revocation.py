@@ -36,6 +36,25 @@ async def test_a_mandate_revoked_between_authorise_and_signing_signs_nothing(wor
     assert (await world.mandates.uses("acme", mandate["id"]))["data"][0]["status"] == "released"
 
 
+async def test_a_mandate_revoked_between_check_and_hold_authorises_nothing(world: World) -> None:
+    """The use passed every check when the revocation came: refused all the same, no token, nothing held."""
+    mandate = await world.grant()
+    world.spend.meanwhile = lambda: world.mandates.revoke("acme", mandate["id"])
+    with pytest.raises(MandateRevoked):
+        await world.mandates.authorize("acme", mandate["id"], use(2))
+    assert await world.money(mandate["id"]) == (0, 0)
+
+
+async def test_a_mandate_suspended_between_check_and_hold_authorises_nothing(world: World) -> None:
+    """As with a revocation, and the use is not left behind as one that is held."""
+    mandate = await world.grant()
+    world.spend.meanwhile = lambda: world.mandates.suspend("acme", mandate["id"])
+    with pytest.raises(MandateSuspended):
+        await world.mandates.authorize("acme", mandate["id"], use(2))
+    assert await world.money(mandate["id"]) == (0, 0)
+    assert (await world.mandates.uses("acme", mandate["id"]))["data"][0]["status"] == "released"
+
+
 async def test_what_was_sent_before_the_revocation_is_left_to_the_chain(world: World) -> None:
     """A payment that left before is money that may move: it stays held and is captured; nothing new is signed."""
     mandate = await world.grant()

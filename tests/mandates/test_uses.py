@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import AgentNodeError, HoldEnded, NotFound
 from ledger.events import EventDraft, Events
 from ledger.money import NANOS_PER_USD
-from mandates import UseRequest
+from mandates import Mandates, UseRequest
 from mandates.errors import (
     AgentNotAllowed,
     BudgetExceeded,
@@ -20,7 +20,7 @@ from mandates.errors import (
     UseReplayed,
     UseSent,
 )
-from tests.mandates.world import DAY_S, PAYEE, STRANGER, World, did, use
+from tests.mandates.world import CHAIN_ID, DAY_S, PAYEE, STRANGER, InterruptedSpend, World, did, use
 from trust.errors import SignatureInvalid
 from trust.signatures import jws
 
@@ -295,6 +295,24 @@ async def test_a_lease_that_ran_out_leaves_nothing_stuck(world: World) -> None:
     assert (await world.mandates.use("acme", mandate["id"], use(10)))["mandate"]["status"] == "exhausted"
 
 
+async def test_a_use_refused_by_the_ledger_alone_leaves_no_trace(world: World) -> None:
+    """Another process takes the room between check and hold: BUDGET_EXCEEDED with the room seen, no use kept."""
+    mandate = await world.grant(max_uses=2)
+
+    async def taken() -> None:
+        await world.spend.reserve(tenant_id="acme", budgets=[mandate["id"]], amount_usd_nanos=9 * USD, hold_id="other")
+
+    world.spend.meanwhile = taken
+    with pytest.raises(BudgetExceeded) as refused:
+        await world.mandates.authorize("acme", mandate["id"], use(2, use_id="use_1"))
+
+    assert (refused.value.asked_usd_nanos, refused.value.room_usd_nanos) == (2 * USD, USD)
+    assert (await world.mandates.uses("acme", mandate["id"]))["data"] == []
+    await world.spend.release("other")
+    for use_id in ("use_1", "use_2"):
+        await world.mandates.authorize("acme", mandate["id"], use(2, use_id=use_id))
+
+
 async def test_a_crash_between_row_and_hold_leaves_nothing_stuck(world: World) -> None:
     """A row whose hold was never reserved counts until its lease has ended, and then no more."""
     mandate = await world.grant("payment")
@@ -390,11 +408,7 @@ async def test_unknown_mandates_and_uses_are_named_so(world: World) -> None:
 
 
 async def _restarted(world: World) -> World:
-    from ledger.spend import Spend
-    from mandates import Mandates
-    from tests.mandates.world import CHAIN_ID
-
-    spend = Spend(world.database, world.clock, "restarted")
+    spend = InterruptedSpend(world.database, world.clock, "restarted")
     await spend.start()
     mandates = Mandates(world.database, spend, world.clock, world.keys, CHAIN_ID)
     return World(world.database, spend, world.clock, world.keys, mandates)

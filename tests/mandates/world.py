@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from ledger.clock import seconds
 from ledger.database import Database
-from ledger.spend import Spend
+from ledger.spend import Hold, Spend
 from mandates import Mandates, UseRequest
 from tests.ledger.parts import SetClock
 from trust.keys import NodeKeys
@@ -28,10 +29,22 @@ def did(account: LocalAccount) -> str:
     return didpkh.encode(CHAIN_ID, account.address)
 
 
+class InterruptedSpend(Spend):
+    """A spend path before whose next reservation something else happens: another process was faster."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def reserve(self, **asked: Any) -> Hold:
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            await happens()
+        return await super().reserve(**asked)
+
+
 @dataclass
 class World:
     database: Database
-    spend: Spend
+    spend: InterruptedSpend
     clock: SetClock
     keys: NodeKeys
     mandates: Mandates
