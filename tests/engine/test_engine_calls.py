@@ -69,6 +69,7 @@ async def test_a_stream_says_and_costs_what_a_completion_does(world: World, upst
     assert len(chunks) > 2
     assert "".join(chunk.text for chunk in chunks) == whole.text
     assert all(chunk.completion is None and chunk.finish_reason is None for chunk in chunks[:-1])
+    assert not any(choice["finish_reason"] for chunk in chunks[:-1] for choice in chunk.choices)
     last = chunks[-1].completion
     assert last is not None
     assert (last.text, last.finish_reason, last.usage) == (whole.text, whole.finish_reason, whole.usage)
