@@ -157,25 +157,36 @@ class Worker:
             return await self._stream(held, skill, answer)
 
     async def _stream(self, held: Task, skill: Skill, chunks: AsyncIterator[str]) -> list[Event]:
-        """Append the first chunk at once, and then whatever came while the write before was under way."""
+        """Append each chunk as it comes; those that come during a write share the next one."""
         waiting: list[str] = []
-        writing: asyncio.Task[Written] | None = None
+        said = False
+
+        async def say() -> None:
+            nonlocal said
+            while waiting:
+                event = artifact("".join(waiting), name=skill.name, append=said)
+                waiting.clear()
+                said = True
+                await self.append(held, [event])
+
+        saying: asyncio.Task[None] | None = None
         try:
             async for chunk in chunks:
                 waiting.append(chunk)
-                if writing is None or writing.done():
-                    said = writing is not None and bool(writing.result())
-                    event = artifact("".join(waiting), name=skill.name, append=said)
-                    writing = asyncio.create_task(self.append(held, [event]))
-                    waiting.clear()
+                if saying is None or saying.done():
+                    if saying is not None:
+                        saying.result()
+                    saying = asyncio.create_task(say())
+            rest, waiting = waiting, []
         finally:
-            if writing is not None:
-                await asyncio.wait({writing})
-                _ = writing.cancelled() or writing.exception()  # whoever stops the work need not hear of it again
-        said = writing is not None and bool(writing.result())
-        if said and not waiting:
+            if saying is not None:
+                await asyncio.wait({saying})
+                _ = saying.cancelled() or saying.exception()  # whoever stops the work need not hear of it again
+        if saying is not None:
+            saying.result()
+        if said and not rest:
             return []
-        return [artifact("".join(waiting), name=skill.name, append=said, last=True)]
+        return [artifact("".join(rest), name=skill.name, append=said, last=True)]
 
     def _let_go(self, task_id: str, done: asyncio.Task[None]) -> None:
         if self._held.get(task_id) is done:

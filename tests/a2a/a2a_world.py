@@ -7,7 +7,6 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from agentnode.a2a import Skill, Skills, TaskRuntime, Work, agent_card, echo, routes
+from agentnode.a2a.incoming import Incoming
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
 from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import SECOND_US, Clock, SystemClock
@@ -293,5 +293,7 @@ class Rpc:
         return task
 
 
-def old_database(path: Path) -> str:
-    return f"sqlite:///{path}"
+def incoming_text(text: str, skill: str, message_id: str, **fields: Any) -> Incoming:
+    """A message as the runtime takes it, for tests that need no wire."""
+    said = message(text, message_id)
+    return Incoming(said, text, ({"skill": skill},), {"message": said}, "1.0", 2, **fields)

@@ -77,9 +77,7 @@ async def test_the_walk_in_0_3(rpc03: Rpc) -> None:
 @pytest.mark.parametrize(
     ("activated", "version"), [({}, 2), ({"A2A-Extensions": TAG}, 2), ({"A2A-Extensions": V02}, 1)]
 )
-async def test_the_activated_uri_chooses_the_objects_version(
-    rpc: Rpc, activated: dict[str, str], version: int
-) -> None:
+async def test_the_activated_uri_chooses_the_objects_version(rpc: Rpc, activated: dict[str, str], version: int) -> None:
     """What was activated is echoed, and the requirement is in the version that its clients read."""
     answer = await rpc.post("SendMessage", {"message": message("what")}, **activated)
     assert metadata_of(answer.json()["result"]["task"])["x402.payment.required"]["x402Version"] == version
@@ -197,7 +195,7 @@ async def test_no_signature_is_kept_or_echoed(rpc: Rpc, database: Database, gate
     async with database.read() as session:
         connection = await session.connection()
         for table in ("task", "task_event", "vault_items"):
-            answers.append(repr((await connection.execute(text(f"SELECT * FROM {table}"))).all()))  # noqa: S608
+            answers.append(repr((await connection.execute(text(f"SELECT * FROM {table}"))).all()))
     assert not [each for each in answers if SIGNATURE in each]
     assert PAYER in answers[3]
 
