@@ -9,6 +9,7 @@ Every point is durable before the next step begins. `on_point` hears each name; 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -179,10 +180,9 @@ class Journal:
                 return entry
             if loop.time() >= until:
                 return None
-            try:
-                await asyncio.wait_for(changed.wait(), _POLL_S)
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_S):
+                    await changed.wait()
 
     async def _revived(self, session: AsyncSession, entry: Settlement) -> Settlement | None:
         """A good authorisation is not burned by a bad try: one that failed unused is planned anew."""

@@ -80,7 +80,8 @@ class SignerQueue:
 
     async def _pause(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._journal.wake.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._journal.wake.wait()
 
     async def _walk(self, claim: Claim) -> bool:
         """One round over the open entries, oldest first; true where some are still open."""

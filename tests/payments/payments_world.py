@@ -97,14 +97,15 @@ async def opened(
     folder: Path,
     rpc_url: str = "",
     on_point: Callable[[str], None] = lambda name: None,
+    wallets: OpenWallets | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """The gate with its queue running, on the chain or a proxy before it."""
     said: Settings = load({}, data=folder, chain=rpc_url or chain.url, **settings)
     clock = SystemClock()
-    keys, wallets = NodeKeys.open(folder / "keys", "test"), OpenWallets()
+    keys = NodeKeys.open(folder / "keys", "test")
     claims = Claims(database, clock, f"test-{time.monotonic_ns()}")
-    payments = await open_payments(said, database, clock, claims, keys, wallets, on_point)
+    payments = await open_payments(said, database, clock, claims, keys, wallets or OpenWallets(), on_point)
     running = asyncio.create_task(payments.queue.run())
     try:
         yield World(chain, database, payments)
