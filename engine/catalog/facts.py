@@ -1,7 +1,7 @@
 """What price lists leave out about models that the engine may choose by itself: output limits, tier, capabilities.
 
-Sources: OpenAI's model pages (developers.openai.com/api/docs/models) and OpenRouter's (openrouter.ai/models),
-read 2026-10. A model that is not here can be called by name, and is never chosen for a caller who named none.
+Source: model_prices_and_context_window_backup.json of litellm 1.109.1 (MIT), read 2026-11-21; the tiers are ours.
+A model that is not here can be called by name, and is never chosen for a caller who named none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ class Facts:
     capabilities: frozenset[str]
 
 
-_GENERAL = frozenset({"chat", "code", "function_calling", "json"})
-_SEEING = _GENERAL | {"vision"}
+_SEEING = frozenset({"chat", "code", "function_calling", "json", "vision"})
 
 _OPENAI = {
     "gpt-4.1-nano": Facts(32_768, "budget", _SEEING),
@@ -29,9 +28,6 @@ _OPENAI = {
 
 FACTS: dict[str, dict[str, Facts]] = {
     "openai": _OPENAI,
-    "openrouter": {
-        **{f"openai/{name}": facts for name, facts in _OPENAI.items()},
-        "meta-llama/llama-3.3-70b-instruct": Facts(16_384, "mid", _GENERAL),
-    },
+    "openrouter": {f"openai/{name}": facts for name, facts in _OPENAI.items()},
 }
 """By upstream, by its own name for the model."""

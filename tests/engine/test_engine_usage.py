@@ -16,7 +16,7 @@ from engine.providers.openai_shapes import choices_of, usage_of
 @pytest.mark.parametrize(
     ("stated", "usage"),
     [
-        # developers.openai.com/api/reference, "Create chat completion", example answers (2026-10)
+        # the example response that developer.4d.com shows for OpenAIChatCompletionsResult, read 2026-11-21
         (
             {
                 "prompt_tokens": 19,
@@ -32,7 +32,7 @@ from engine.providers.openai_shapes import choices_of, usage_of
             },
             Usage(input_tokens=19, output_tokens=10),
         ),
-        # developers.openai.com, "Prompt caching"
+        # a cached prompt, in the documented shape; the figures are ours
         (
             {
                 "prompt_tokens": 2_006,
