@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from ledger.clock import seconds
-from ledger.errors import AgentNodeError, InvalidInput
+from ledger.errors import AgentNodeError, InvalidInput, LedgerStopped
 from ledger.money import NANOS_PER_USD
 from mandates.errors import MandateExpired, MandateNotFound, MandateRevoked, MandateSuspended
-from tests.mandates.world import AGENT, DAY_S, GRANTOR, World, use
+from tests.mandates.world import AGENT, DAY_S, GRANTOR, World, restarted, use
 from trust.errors import SignatureInvalid
 from trust.signatures import eip712
 
@@ -53,6 +53,24 @@ async def test_a_mandate_suspended_between_check_and_hold_authorises_nothing(wor
         await world.mandates.authorize("acme", mandate["id"], use(2))
     assert await world.money(mandate["id"]) == (0, 0)
     assert (await world.mandates.uses("acme", mandate["id"]))["data"][0]["status"] == "released"
+
+
+async def test_a_revocation_cut_short_stops_what_was_authorised_all_the_same(world: World) -> None:
+    """Its process ended before the holds were given back: nothing is captured; asked again, it gives them back."""
+    mandate = await world.grant()
+    authorized = await world.mandates.authorize("acme", mandate["id"], use(2))
+    await world.spend.close()
+    with pytest.raises(LedgerStopped):
+        await world.mandates.revoke("acme", mandate["id"])
+
+    after = await restarted(world)
+
+    with pytest.raises(MandateRevoked):
+        await after.mandates.capture("acme", mandate["id"], authorized.use["id"], 2 * USD)
+    assert await world.money(mandate["id"]) == (0, 2 * USD)
+    await after.mandates.revoke("acme", mandate["id"])
+    assert await world.money(mandate["id"]) == (0, 0)
+    await after.spend.close()
 
 
 async def test_what_was_sent_before_the_revocation_is_left_to_the_chain(world: World) -> None:

@@ -84,3 +84,11 @@ class World:
 
 def use(amount_usd: Any = 1, **members: Any) -> UseRequest:
     return UseRequest.parse({"amount_usd": amount_usd, **members})
+
+
+async def restarted(world: World) -> World:
+    """The same database under a process that has just started."""
+    spend = InterruptedSpend(world.database, world.clock, "restarted")
+    await spend.start()
+    mandates = Mandates(world.database, spend, world.clock, world.keys, CHAIN_ID)
+    return World(world.database, spend, world.clock, world.keys, mandates)
