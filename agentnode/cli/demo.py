@@ -14,10 +14,11 @@ import typer
 from agentnode.cli.local import TENANT, NodeClient, keystore, own_key
 from agentnode.cli.mandate import sign_mandate
 from agentnode.cli.output import console, fail
-from agentnode.cli.processes import Processes
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from agentnode.cli.processes import Processes
 
 _FOLDER = Path(".agentnode/demo")
 _ALLOWANCE_USD = "0.05"
@@ -36,6 +37,8 @@ def demo(
     prompt: Annotated[str | None, typer.Argument(help="What the buyer asks the seller.")] = None,
 ) -> None:
     """Watch one agent find another, hear its price, pay it under a mandate, and prove it."""
+    from agentnode.cli.processes import Processes
+
     shutil.rmtree(_FOLDER, ignore_errors=True)
     _FOLDER.mkdir(parents=True)
     with Processes(_FOLDER) as processes:

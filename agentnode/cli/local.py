@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from agentnode.settings import Settings, load
 from ledger.errors import AgentNodeError
 
 if TYPE_CHECKING:
+    import httpx
+
+    from agentnode.settings import Settings
     from ledger.accounts import Accounts
     from trust.keystore import Keystore
 
@@ -44,11 +44,15 @@ class NodeClient:
     """A node's HTTP face under one key."""
 
     def __init__(self, url: str, key: str) -> None:
+        import httpx
+
         self.url = url
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=180)
 
     def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
         """The answer's JSON. Raises NodeSaid for a refusal."""
+        import httpx
+
         try:
             answer = self._http.request(method, path, json=body, params=params)
         except httpx.HTTPError as error:
@@ -62,6 +66,8 @@ class NodeClient:
 @contextlib.contextmanager
 def node(data: Path) -> Iterator[NodeClient]:
     """The node that P402_BASE_URL names, else the one that runs on the folder, else one started for the while."""
+    from agentnode.settings import load
+
     url, key = os.environ.get("P402_BASE_URL"), os.environ.get("P402_API_KEY")
     if url:
         if not key:
@@ -132,6 +138,8 @@ def own_key(settings: Settings) -> Iterator[str]:
 
 
 def _running(data: Path) -> str | None:
+    import httpx
+
     with contextlib.suppress(OSError, httpx.HTTPError):
         url = (data / "node.url").read_text().strip()
         if httpx.get(f"{url}/api/v2/health", timeout=5, trust_env=False).is_success:
