@@ -16,6 +16,7 @@ from a2a.compat.v0_3.extension_headers import LEGACY_HTTP_EXTENSION_HEADER
 from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
 from a2a.server.context import ServerCallContext
+from a2a.server.jsonrpc_models import JSONParseError as RpcParseError
 from a2a.server.request_handlers.response_helpers import build_error_response
 from a2a.server.routes.common import ServerCallContextBuilder
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
@@ -160,7 +161,11 @@ class _Around:
 
     def _refusal(self, error: A2AError) -> Response:
         if self._rpc:
-            return JSONResponse(build_error_response(None, error))
+            # The SDK has no JSON-RPC form of its own JSONParseError, only this class beside it.
+            told = RpcParseError(message=error.message) if isinstance(error, JSONParseError) else error
+            return JSONResponse(build_error_response(None, told))
+        if isinstance(error, JSONParseError):
+            error = InvalidRequestError(error.message)
         payload = build_rest_error_payload(error)
         return JSONResponse(payload, payload["error"]["code"])
 

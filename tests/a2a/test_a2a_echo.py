@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -89,7 +90,7 @@ async def test_numbers_in_metadata_leave_as_they_came(rpc: Rpc, rpc03: Rpc) -> N
     for method in ("SendMessage", "SendStreamingMessage"):
         text = (await rpc.post(method, params)).text.replace(": ", ":")
         assert '"big":12345678901234567890' in text
-        assert '"a":2,' in text and '"x":3.0' in text
+        assert re.search(r'"a":2[,}]', text) and '"x":3.0' in text
     task = await rpc.send("hello", metadata=given)
     assert task["history"][0]["metadata"] == given
     old = await rpc03.post("tasks/get", {"id": task["id"]})

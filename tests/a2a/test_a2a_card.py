@@ -1,0 +1,70 @@
+"""The card: one document for two readers, and the pure one, with the headers that caches need."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from a2a.compat.v0_3 import types as types_v03
+from a2a.types import a2a_pb2 as pb
+from a2a_world import Rpc, message
+from google.protobuf.json_format import ParseDict
+
+from agentnode.payments import X402_EXTENSION_URIS
+
+ROOT = "/.well-known/agent-card.json"
+PURE = "/api/a2a/.well-known/agent-card.json"
+
+
+@pytest.mark.parametrize("path", [ROOT, "/.well-known/agent.json"])
+async def test_the_root_card_parses_under_both_models(origin: str, http: httpx.AsyncClient, path: str) -> None:
+    """0.3 clients find their fields, 1.0 clients theirs, in one document."""
+    card = (await http.get(origin + path)).json()
+    old = types_v03.AgentCard.model_validate(card)
+    assert (old.url, old.protocol_version, old.preferred_transport) == (f"{origin}/api/a2a", "0.3", "JSONRPC")
+    new = ParseDict(card, pb.AgentCard(), ignore_unknown_fields=True)
+    assert [(each.protocol_binding, each.protocol_version) for each in new.supported_interfaces] == [
+        ("JSONRPC", "1.0"),
+        ("JSONRPC", "0.3"),
+        ("HTTP+JSON", "1.0"),
+    ]
+
+
+async def test_the_pure_card_has_no_field_of_0_3(origin: str, http: httpx.AsyncClient) -> None:
+    """With the version header, and under the endpoint's path, nothing that the 1.0 schema does not know."""
+    by_header = await http.get(origin + ROOT, headers={"A2A-Version": "1.0"})
+    by_path = await http.get(origin + PURE)
+    assert by_header.json() == by_path.json()
+    ParseDict(by_path.json(), pb.AgentCard())  # refuses unknown fields
+    assert by_header.headers["vary"] == (await http.get(origin + ROOT)).headers["vary"] == "A2A-Version"
+
+
+async def test_the_card_says_what_is_so(origin: str, http: httpx.AsyncClient, rpc: Rpc) -> None:
+    """Streaming, no push, no extended card, the three x402 URIs not required, prices in words; and that holds."""
+    card = (await http.get(origin + PURE)).json()
+    capabilities = card["capabilities"]
+    assert capabilities["streaming"] is True
+    assert capabilities["pushNotifications"] is False and capabilities["extendedAgentCard"] is False
+    assert [each["uri"] for each in capabilities["extensions"]] == list(X402_EXTENSION_URIS)
+    assert not [each for each in capabilities["extensions"] if each.get("required")]
+    told = {skill["id"]: skill["description"] for skill in card["skills"]}
+    assert "0.01 USD" in told["ask"] and "Free" in told["echo"]
+    assert (await rpc.error("GetExtendedAgentCard", {}))["code"] == -32007
+    config = {"taskId": "t", "id": "c", "url": "https://example.com/hook"}
+    assert (await rpc.error("CreateTaskPushNotificationConfig", config))["code"] == -32003
+    for method in ("GetTaskPushNotificationConfig", "DeleteTaskPushNotificationConfig"):
+        assert (await rpc.error(method, {"taskId": "t", "id": "c"}))["code"] == -32003
+    assert (await rpc.error("ListTaskPushNotificationConfigs", {"taskId": "t"}))["code"] == -32003
+    inline = {"message": message("x", metadata={"skill": "echo"})}
+    inline["configuration"] = {"taskPushNotificationConfig": {"url": "https://example.com/hook"}}
+    assert (await rpc.error("SendMessage", inline))["code"] == -32003
+
+
+async def test_caches_can_ask_again(origin: str, http: httpx.AsyncClient) -> None:
+    """ETag and 304, a bounded age, a date of the last change."""
+    first = await http.get(origin + ROOT)
+    assert "max-age=" in first.headers["cache-control"]
+    assert first.headers["last-modified"].endswith("GMT")
+    again = await http.get(origin + ROOT, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = await http.get(origin + ROOT, headers={"If-None-Match": first.headers["etag"], "A2A-Version": "1.0"})
+    assert other.status_code == 200

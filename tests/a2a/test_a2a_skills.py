@@ -1,0 +1,90 @@
+"""Skills: registered in one place, priced, and `ask` answered by the engine on the node's own account."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from a2a_world import FixedKey, TestGate, incoming_text, payload
+
+from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
+from agentnode.payments.metadata import Submission
+from engine import Account, Call, Chunk, CompletionRequest, ModelUnavailable
+from ledger.accounts import ANONYMOUS
+from ledger.clock import SystemClock
+from ledger.database import Database
+from ledger.errors import BudgetRefused
+from ledger.vault import Vault
+from ledger.work import Idempotency
+
+
+class Engine:
+    """Says the prompt back, word by word, and remembers who asked."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.asked: list[tuple[CompletionRequest, Account, Call]] = []
+
+    async def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[Chunk, None]:
+        self.asked.append((request, account, call))
+        if self.error is not None:
+            raise self.error
+        for word in request.messages[0]["content"].split():
+            yield Chunk(word + " ", [])
+        yield Chunk("", [], "stop")
+
+
+async def day() -> Account:
+    return Account("node", ("day_1",))
+
+
+async def paid(database: Database, engine: Engine) -> dict[str, Any]:
+    clock, gate = SystemClock(), TestGate(SystemClock())
+    vault = Vault(database, clock, FixedKey())
+    idempotency = Idempotency(database, clock, vault)
+    skills = Skills([echo(), ask(engine, day)])
+    runtime = TaskRuntime(database, vault, clock, idempotency, "one", gate, skills, "http://node/api/a2a")
+    asked = await runtime.send(incoming_text("one two", "ask", "m1"), ANONYMOUS)
+    submission = Submission("payment-submitted", payload())
+    done = await runtime.send(incoming_text("pay", "ask", "m2", task_id=asked["id"], submission=submission), ANONYMOUS)
+    await runtime.close()
+    return done
+
+
+async def test_ask_is_answered_by_the_engine(database: Database) -> None:
+    """0.01 USD; the upstream call is on the node's budgets and carries the task, its revenue and its receipt."""
+    engine = Engine()
+    done = await paid(database, engine)
+    assert done["artifacts"][0]["parts"] == [{"text": "one two "}]
+    ((request, account, call),) = engine.asked
+    assert request.messages == [{"role": "user", "content": "one two"}]
+    assert account == Account("node", ("day_1",))
+    assert (call.task_id, call.revenue_usd_nanos) == (done["id"], 10_000_000)
+    assert call.receipt_id == f"rcpt_{done['id']}"
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("no upstream has a key"), BudgetRefused("day_1", 5, 3)])
+async def test_an_engines_refusal_fails_the_task_by_its_code(database: Database, error: Any) -> None:
+    """The caller hears the code; what the operator's budgets hold is not told."""
+    done = await paid(database, Engine(error))
+    told = done["status"]["message"]["metadata"]
+    assert done["status"]["state"] == "failed"
+    assert told["error"]["code"] == error.code and "day_1" not in told["error"]["message"]
+    assert told["x402.payment.receipts"][0]["success"] is True
+
+
+def test_skills_are_chosen_by_name() -> None:
+    """The message's metadata before the request's; absent, `ask`; unknown, refused by name."""
+    skills = Skills([echo(), ask(Engine(), day)])
+    assert skills.of({}, {}).id == "ask"
+    assert skills.of({}, {"skill": "echo"}).id == "echo"
+    assert skills.of({"skill": "ask"}, {"skill": "echo"}).id == "ask"
+    with pytest.raises(SkillUnknown, match="fly"):
+        skills.of({"skill": "fly"})
+
+
+def test_the_card_shows_the_price() -> None:
+    """A skill's terms name its price exactly."""
+    assert ask(Engine(), day, 1_500_000).terms.endswith("0.0015 USD per task.")
+    assert isinstance(echo(), Skill) and echo().terms.endswith("Free.")
