@@ -181,6 +181,20 @@ async def test_the_sweeper_ends_what_its_owner_left(
             await spend.capture(hold.id, balance[0], fence=hold.fence)
 
 
+async def test_an_event_that_was_recorded_already_does_not_stop_the_sweeper(
+    spend: Spend, database: Database, clock: SetClock
+) -> None:
+    """The hold is captured at its floor all the same, the event stays as it was booked."""
+    await spend.open_budget(NewBudget("a", "t", "test", 100))
+    event = EventDraft(kind="engine_call", tenant_id="t")
+    await spend.mark_sent(await _held(spend, 40, "a"), floor_usd_nanos=12, event=event)
+    await spend.record(event)
+    clock.pass_s(120)
+    assert await Sweeper(database, spend, clock).sweep() == 1
+    assert await _balances(spend, "a") == [(12, 0)]
+    assert not (await Events(database).get(event.id)).estimated
+
+
 async def test_a_renewed_lease_is_not_swept(spend: Spend, database: Database, clock: SetClock) -> None:
     """The owner's word counts from when it was given."""
     await spend.open_budget(NewBudget("a", "t", "test", 100))
