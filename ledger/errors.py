@@ -10,9 +10,11 @@
     |   +-- IdempotencyConflict         IDEMPOTENCY_CONFLICT
     |   +-- RequestInProgress           REQUEST_IN_PROGRESS: the first of the same requests is still at work
     |   +-- HoldEnded                   HOLD_ENDED: captured, released or swept before
+    |   +-- ClaimLost                   CLAIM_LOST: another worker took the work over (ledger/work)
     +-- Unavailable             503     UNAVAILABLE: cannot check, so does not allow
         +-- DatabaseUnavailable         DATABASE_UNAVAILABLE
         +-- LedgerStopped               LEDGER_STOPPED: this process takes no more spends
+        +-- VaultUnreadable             VAULT_UNREADABLE: sealed with other keys than the node's (ledger/vault)
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def router(mandates: Mandates, needs: Needs) -> APIRouter:
 
     @routes.post("/{mandate_id}/revoke")
     async def revoke(mandate_id: str, body: dict[str, Any] | None = None, caller: Caller = by_key) -> dict[str, Any]:
-        return await mandates.revoke(caller.tenant_id, mandate_id, (body or {}).get("signature"))
+        return await mandates.revoke(caller.tenant_id, mandate_id, body)
 
     @routes.post("/{mandate_id}/use/prepare")
     async def prepare_use(mandate_id: str, body: JsonBody, caller: Caller = by_key) -> dict[str, Any]:
