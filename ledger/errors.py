@@ -1,20 +1,20 @@
 """The error tree's root, and the ledger's own leaves. Each package adds its leaves in its own errors.py.
 
-    AgentNodeError                      code, status, retry_after_ms, param
-    +-- InvalidInput            400     INVALID_INPUT: what was sent is not of the form that is asked; names the field
-    +-- KeyInvalid              401     KEY_INVALID: no key, an unknown one or a revoked one
-    +-- ScopeMissing            403     SCOPE_MISSING: the key may not do this
-    +-- BudgetRefused           402     INSUFFICIENT_BUDGET: a budget has no room; carries budget, asked, room
-    +-- NotFound                404     NOT_FOUND: no such thing, or not the caller's
-    +-- Conflict                409     CONFLICT: the same key with another body, or a state that does not allow it
-    |   +-- IdempotencyConflict         IDEMPOTENCY_CONFLICT
-    |   +-- RequestInProgress           REQUEST_IN_PROGRESS: the first of the same requests is still at work
-    |   +-- HoldEnded                   HOLD_ENDED: captured, released or swept before
-    |   +-- ClaimLost                   CLAIM_LOST: another worker took the work over (ledger/work)
-    +-- Unavailable             503     UNAVAILABLE: cannot check, so does not allow
-        +-- DatabaseUnavailable         DATABASE_UNAVAILABLE
-        +-- LedgerStopped               LEDGER_STOPPED: this process takes no more spends
-        +-- VaultUnreadable             VAULT_UNREADABLE: sealed with other keys than the node's (ledger/vault)
+AgentNodeError                      code, status, retry_after_ms, param
++-- InvalidInput            400     INVALID_INPUT: what was sent is not of the form that is asked; names the field
++-- KeyInvalid              401     KEY_INVALID: no key, an unknown one or a revoked one
++-- ScopeMissing            403     SCOPE_MISSING: the key may not do this
++-- BudgetRefused           402     INSUFFICIENT_BUDGET: a budget has no room; carries budget, asked, room
++-- NotFound                404     NOT_FOUND: no such thing, or not the caller's
++-- Conflict                409     CONFLICT: the same key with another body, or a state that does not allow it
+|   +-- IdempotencyConflict         IDEMPOTENCY_CONFLICT
+|   +-- RequestInProgress           REQUEST_IN_PROGRESS: the first of the same requests is still at work
+|   +-- HoldEnded                   HOLD_ENDED: captured, released or swept before
+|   +-- ClaimLost                   CLAIM_LOST: another worker took the work over (ledger/work)
++-- Unavailable             503     UNAVAILABLE: cannot check, so does not allow
+    +-- DatabaseUnavailable         DATABASE_UNAVAILABLE
+    +-- LedgerStopped               LEDGER_STOPPED: this process takes no more spends
+    +-- VaultUnreadable             VAULT_UNREADABLE: sealed with other keys than the node's (ledger/vault)
 """
 
 from __future__ import annotations

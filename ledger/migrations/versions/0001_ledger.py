@@ -92,9 +92,7 @@ def _spend() -> None:
         postgresql_with={"fillfactor": 70},
     )
     open_holds = sa.text("state = 'held'")
-    op.create_index(
-        "ix_holds_lease", "holds", ["lease_until_us"], postgresql_where=open_holds, sqlite_where=open_holds
-    )
+    op.create_index("ix_holds_lease", "holds", ["lease_until_us"], postgresql_where=open_holds, sqlite_where=open_holds)
     op.create_index("ix_holds_tenant", "holds", ["tenant_id", "created_at_us"])
 
 
