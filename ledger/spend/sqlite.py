@@ -84,6 +84,8 @@ class SqliteLedger:
         connection: sqlite3.Connection | None = None
         while (job := self._jobs.get()) is not None:
             batch, result = job
+            outcomes: list[Outcome] = []
+            failure: BaseException | None = None
             with gate.held():
                 if not result.set_running_or_notify_cancel():
                     continue
@@ -91,9 +93,12 @@ class SqliteLedger:
                     connection = connection or _connect(self._path, self._wait_s)
                     outcomes = _write(connection, batch)
                 except BaseException as error:
-                    result.set_exception(error)
-                else:
-                    result.set_result(outcomes)
+                    failure = error
+            # Told after the gate is free: who stops this process upon the answer stops nobody else.
+            if failure is None:
+                result.set_result(outcomes)
+            else:
+                result.set_exception(failure)
         if connection is not None:
             connection.close()
         gate.close()
