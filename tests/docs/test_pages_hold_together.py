@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
@@ -57,7 +58,7 @@ def test_examples_in_python_compile_and_in_toml_parse() -> None:
         assert tomllib.loads(block.text)
 
 
-def test_the_mandates_page_shows_the_vector_that_the_code_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mandates_page_shows_the_vector_that_the_code_makes() -> None:
     """Key, message, digest and signature, as other encoders are held to them; and its code runs."""
     page = HOUSE / "docs" / "mandates.md"
     vectors = json.loads((HOUSE / "tests/trust/vectors/eip712.json").read_text())
@@ -67,9 +68,9 @@ def test_the_mandates_page_shows_the_vector_that_the_code_makes(monkeypatch: pyt
     assert shown["constraints_hash"] == vectors["constraints_hash"]
     assert shown["message"] == first["typed_data"]["message"]
     assert (shown["digest"], shown["signature"]) == (first["digest"], first["signature"])
-    monkeypatch.chdir(HOUSE)
     (code,) = blocks(page, language="python")
-    exec(compile(code.text, str(page), "exec"), {})
+    with contextlib.chdir(HOUSE):
+        exec(compile(code.text, str(page), "exec"), {})
 
 
 def test_decisions_are_numbered_without_a_gap_and_have_their_four_parts() -> None:
