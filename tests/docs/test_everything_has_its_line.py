@@ -68,10 +68,10 @@ async def test_every_route_stands_in_the_documentation(tmp_path: Path) -> None:
     """And every route that stands there is served."""
     from agentnode.api import devchain
 
-    node = await build(load({}, data=tmp_path, chain="none"))
-    await node.database.close()
-    node.app.include_router(devchain.router("http://127.0.0.1:1"))
-    served = {f"{method} {path}" for method, path in _served(node.app)}
+    app = await build(load({}, data=tmp_path, chain="none"))
+    async with app.router.lifespan_context(app):
+        app.include_router(devchain.router("http://127.0.0.1:1"))
+    served = {f"{method} {path}" for method, path in _served(app)}
     documented = {span for span in spans(ALL_PAGES) if _ROUTE.fullmatch(span)}
     assert served - documented == set()
     assert documented - served - CHAIN_ALONE == set()
