@@ -23,11 +23,20 @@ from ledger.errors import AgentNodeError
 
 SETTINGS = "AGENTNODE_SETTINGS"
 _SOCKET = "AGENTNODE_SOCKET_FD"
-_DRAIN_S = 20.0
+_DRAIN_S = 20
 
 
 class Server(uvicorn.Server):
-    """Signals are the process's own to handle: uvicorn would raise them again after its stop."""
+    """Says when it serves. Signals are the process's own to handle: uvicorn would raise them again after its stop."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -50,7 +59,7 @@ async def run(settings: Settings, on_point: Callable[[str], None] = lambda name:
 
 async def _with_chain(settings: Settings, stack: contextlib.AsyncExitStack) -> Settings:
     """Start the embedded chain where it is asked for; without its extra the node serves with none, and says so."""
-    if settings.chain != "embedded":
+    if settings.chain != "embedded" or settings.rpc_url:
         return settings
     chain = ChainChild(settings.data)
     try:
@@ -65,15 +74,13 @@ async def _with_chain(settings: Settings, stack: contextlib.AsyncExitStack) -> S
 async def _serve(
     settings: Settings, listening: socket.socket, stop: asyncio.Event, on_point: Callable[[str], None]
 ) -> int:
-    node = await build(settings, on_point)
-    config = uvicorn.Config(node.app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(_DRAIN_S))
-    server = Server(config)
+    app = await build(settings, on_point)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_S)
+    server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        _say(f"ready {settings.url}", sys.stdout)
-    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
     server.should_exit = True
     await serving
     return 0 if server.started else 1
@@ -100,7 +107,7 @@ async def _supervise(settings: Settings, listening: socket.socket, stop: asyncio
 
 
 async def _worker(settings: Settings, listening: socket.socket) -> Process:
-    one = settings.model_copy(update={"workers": 1, "chain": settings.rpc_url or "none"})
+    one = settings.model_copy(update={"workers": 1})
     environment = {**os.environ, SETTINGS: one.model_dump_json(), _SOCKET: str(listening.fileno())}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agentnode"), stdout=PIPE, env=environment, pass_fds=[listening.fileno()]

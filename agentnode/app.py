@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,7 +16,7 @@ from agentnode.api import auth, bazaar, devchain, errors, evidence, facilitator,
 from agentnode.evidence.collect import Evidence
 from agentnode.hire import AgentCards, Calls, open_buyer
 from agentnode.migrations import LOCATIONS
-from agentnode.payments.assembly import Payments, open_payments
+from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
 from engine import Account, Catalog, Engine, Providers, upstream_from_table, with_known
@@ -36,18 +35,7 @@ from trust.keystore import Keystore, open_password
 from trust.web import GuardedClient
 
 
-@dataclass
-class Node:
-    """A node that is built and not started: `app` starts it when it is served."""
-
-    app: FastAPI
-    runtime: TaskRuntime
-    spend: Spend
-    payments: Payments | None
-    database: Database
-
-
-async def build(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> Node:
+async def build(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> FastAPI:
     """Everything once, from the ledger up. `on_point` hears each point of the journals: crash tests listen there."""
     clock, owner = SystemClock(), new_id("proc")
     database = Database(settings.database)
@@ -66,7 +54,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
     providers = Providers.from_environment(os.environ, upstreams)
-    engine = Engine(spend, Catalog.load(upstreams), providers, clock)
+    engine = Engine(spend, Catalog.load(upstreams), providers, clock, lease_s=settings.hold_lease_s)
 
     async def own_account() -> Account:
         return Account("node", (await spend.open_day_budget("node", usd_nanos(settings.node_usd_per_day)),))
@@ -95,7 +83,25 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         calls = Calls(database, clock)
         proofs = Evidence(clock, keys, paid.chain, paid.asset, calls, authority, paid.gate, paid.journal, events)
 
-    app = FastAPI(title="agentnode", version=__version__, lifespan=_lifespan)
+    @contextlib.asynccontextmanager
+    async def serving(_: FastAPI) -> AsyncIterator[None]:
+        await spend.start()
+        await runtime.start()
+        settling = asyncio.create_task(paid.queue.run()) if paid else None
+        ticks = ((5, Sweeper(database, spend, clock).sweep), (2, buyer.settle_open_calls), (600, vault.delete_ended))
+        with ticking.scheduled(ticks):
+            yield
+        await runtime.close()
+        if paid and settling:
+            settling.cancel()
+            await asyncio.wait([settling])
+            await paid.close()
+        await spend.close()
+        await engine.close()
+        await web.aclose()
+        await database.close()
+
+    app = FastAPI(title="agentnode", version=__version__, lifespan=serving)
     errors.install(app)
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
@@ -109,37 +115,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         app.include_router(devchain.router(settings.rpc_url))
     card = agent_card(settings.name, settings.description, __version__, settings.url, skills)
     app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts), clock.now_us()))
-
-    app.state.starts = [spend.start, runtime.start]
-    app.state.runs = [paid.queue.run] if paid else []
-    app.state.ticks = [
-        (5, Sweeper(database, spend, clock).sweep),
-        (2, buyer.settle_open_calls),
-        (600, vault.delete_ended),
-    ]
-    app.state.stops = [
-        runtime.close,
-        spend.close,
-        providers.close,
-        web.aclose,
-        *(paid.stops if paid else []),
-        database.close,
-    ]
-    return Node(app, runtime, spend, paid, database)
-
-
-@contextlib.asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    for start in app.state.starts:
-        await start()
-    running = [asyncio.create_task(run()) for run in app.state.runs]
-    with ticking.scheduled(app.state.ticks):
-        yield
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    for stop in app.state.stops:
-        await stop()
+    return app
 
 
 def _environment(settings: Settings) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What must be consistent: money, holds, events, accounts, work that happens once. The only package that moves money."""
+"""What must be consistent: money, holds, events, accounts, work that happens once. Only it moves money."""

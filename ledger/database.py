@@ -47,9 +47,12 @@ class WriteGate:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._place: asyncio.Future[None] | None = None
+        self._wanted = False
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
+        """For a thread that may block."""
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
             yield
@@ -57,16 +60,33 @@ class WriteGate:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     async def acquire(self) -> None:
+        """For one task at a time. A place in the queue outlives its task: the next takes it, or it is given up."""
+        if self._place is None:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                loop = asyncio.get_running_loop()
+                self._place = loop.run_in_executor(None, fcntl.flock, self._fd, fcntl.LOCK_EX)
+                self._place.add_done_callback(self._arrived)
+        place, self._wanted = self._place, True
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            waiting = asyncio.get_running_loop().run_in_executor(None, fcntl.flock, self._fd, fcntl.LOCK_EX)
-        try:
-            await asyncio.shield(waiting)
+            await asyncio.shield(place)
+            self._place = None
         except asyncio.CancelledError:
-            waiting.add_done_callback(lambda _: self.release())
+            if place.done():
+                self._give_up()
             raise
+        finally:
+            self._wanted = False
+
+    def _arrived(self, _: asyncio.Future[None]) -> None:
+        if not self._wanted:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._place = None
+        self.release()
 
     def release(self) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -78,11 +98,13 @@ class WriteGate:
 class Database:
     """The node's database. `url` is `sqlite:///path` or `postgresql://user:password@host/name`.
 
-    Raises InvalidInput for any other scheme; DatabaseUnavailable where the database does not answer.
+    Raises InvalidInput for any other scheme; DatabaseUnavailable where the database does not answer, or where another
+    process keeps SQLite's write lock for longer than `gate_wait_s`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, gate_wait_s: float = 5.0) -> None:
         self.url = _async_url(url)
+        self._gate_wait_s = gate_wait_s
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
         self._gate: WriteGate | None = None
@@ -145,8 +167,13 @@ class Database:
         if self._gate is None:
             yield
             return
-        async with self._writer:
-            await self._gate.acquire()
+        async with contextlib.AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(self._gate_wait_s):
+                    await turn.enter_async_context(self._writer)
+                    await self._gate.acquire()
+            except TimeoutError:
+                raise DatabaseUnavailable("another process holds the database's write lock; try again") from None
             try:
                 yield
             finally:

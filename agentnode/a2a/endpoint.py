@@ -12,6 +12,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import orjson
 from a2a.compat.v0_3.extension_headers import LEGACY_HTTP_EXTENSION_HEADER
 from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
@@ -155,6 +156,8 @@ class _Around:
         if not raw and not self._rpc:
             return None
         try:
+            # orjson bounds the nesting; the standard parser, which keeps large integers, recurses on the C stack.
+            orjson.loads(raw)
             return json.loads(raw, parse_constant=_refuse_number, parse_float=_finite)
         except (ValueError, RecursionError):
             raise JSONParseError("the body is not JSON") from None

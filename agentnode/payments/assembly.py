@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,7 +55,13 @@ class Payments:
     facilitator: LocalFacilitator
     gate: TollGate
     queue: SignerQueue
-    stops: list[Callable[[], Awaitable[None]]]
+    scheme: ExactScheme
+    broadcaster: Broadcaster
+
+    async def close(self) -> None:
+        self.scheme.close()
+        await self.broadcaster.close()
+        await self.chain.aclose()
 
 
 async def open_payments(
@@ -92,7 +98,8 @@ async def open_payments(
         facilitator=facilitator,
         gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms),
         queue=SignerQueue(journal, broadcaster, chain, account, claims, clock),
-        stops=[scheme.close, broadcaster.close, chain.aclose],
+        scheme=scheme,
+        broadcaster=broadcaster,
     )
 
 

@@ -112,8 +112,7 @@ async def opened(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        for stop in payments.stops:
-            await stop()
+        await payments.close()
 
 
 def stranger() -> LocalAccount:

@@ -42,7 +42,7 @@ class ExactScheme:
         self._signer = signer
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="x402")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def verify(self, payload: PaymentPayload, requirements: PaymentRequirements) -> str:

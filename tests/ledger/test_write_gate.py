@@ -1,0 +1,66 @@
+"""The gate in front of SQLite's writer is fair, bounded, and never left shut by who went away."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from ledger.database import Database, WriteGate
+from ledger.errors import DatabaseUnavailable
+
+
+async def test_a_waiter_that_went_away_leaves_the_gate_open(tmp_path: Path) -> None:
+    """Cancelled while another holds it, its place is given up once it comes; the next waiter gets in."""
+    gate, other = WriteGate(tmp_path / "gate"), os.open(tmp_path / "gate", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waiting = asyncio.create_task(gate.acquire())
+    while gate._place is None:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    fcntl.flock(other, fcntl.LOCK_UN)
+    while gate._place is not None:
+        await asyncio.sleep(0)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_UN)
+    await asyncio.wait_for(gate.acquire(), 5)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+async def test_the_next_waiter_takes_the_place_of_one_that_went_away(tmp_path: Path) -> None:
+    """No second place is queued behind the first, which would shut the gate on itself."""
+    gate, other = WriteGate(tmp_path / "gate"), os.open(tmp_path / "gate", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    first = asyncio.create_task(gate.acquire())
+    while gate._place is None:
+        await asyncio.sleep(0)
+    place = gate._place
+    first.cancel()
+    await asyncio.wait([first])
+    second = asyncio.create_task(gate.acquire())
+    await asyncio.sleep(0)
+    assert gate._place is place
+    fcntl.flock(other, fcntl.LOCK_UN)
+    await asyncio.wait_for(second, 5)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    gate.release()
+
+
+async def test_a_writer_that_holds_the_gate_too_long_is_a_503_for_the_others(tmp_path: Path) -> None:
+    """A process stopped with the lock in hand makes the others say so, not wait for ever."""
+    database = Database(f"sqlite:///{tmp_path / 'node.db'}", gate_wait_s=0.05)
+    other = os.open(database.gate_path, os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(DatabaseUnavailable):
+        async with database.write():
+            raise AssertionError("it wrote while another held the gate")
+    fcntl.flock(other, fcntl.LOCK_UN)
+    async with database.write():
+        pass
+    await database.close()
