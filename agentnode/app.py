@@ -101,7 +101,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         await web.aclose()
         await database.close()
 
-    app = FastAPI(title="agentnode", version=__version__, lifespan=serving)
+    app = FastAPI(title="agentnode", version=__version__, lifespan=serving, docs_url=None, redoc_url=None)
     errors.install(app)
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)

@@ -121,7 +121,7 @@ def load(environ: Mapping[str, str], file: Path | None = None, **said: Any) -> S
             raise InvalidInput("config", f"{file} cannot be read: {error}") from error
     values |= {field: environ[name] for name, field in _FROM_ENVIRONMENT.items() if environ.get(name)}
     values |= {field: value for field, value in said.items() if value is not None}
-    if "rpc_url" in values and "chain" not in said:
+    if "rpc_url" in values:
         values.setdefault("chain", values["rpc_url"])
     try:
         return Settings(**values)

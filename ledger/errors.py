@@ -63,6 +63,7 @@ _KINDS = {
     402: "payment_required",
     403: "permission_error",
     404: "not_found_error",
+    405: "invalid_request_error",
     409: "conflict_error",
     429: "rate_limit_error",
     502: "upstream_error",

@@ -10,9 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ledger.errors import AgentNodeError, InvalidInput
+from ledger.errors import AgentNodeError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
+
+
+class MethodNotAllowed(AgentNodeError):
+    """The path is there, and this is not how to ask it."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
 
 
 def install(app: FastAPI) -> None:
@@ -46,11 +53,13 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
     return render(InvalidInput(".".join(where) or "body", f"is not valid: {first['msg']}"))
 
 
-async def _framework(_: Request, error: Exception) -> JSONResponse:
+async def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "INVALID_INPUT")
-    body = {"type": "invalid_request_error", "code": code, "message": f"{code}: {error.detail}"}
-    return JSONResponse({"error": body}, error.status_code, error.headers)
+    if error.status_code == 404:
+        return render(NotFound(f"there is nothing at {request.url.path}"))
+    if error.status_code == 405:
+        return render(MethodNotAllowed(f"{request.method} is not among what {request.url.path} answers"))
+    return render(InvalidInput("body", "is not valid JSON"))
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -69,7 +69,10 @@ def listed(tenant: Tenant = TENANT, data: Data = DEFAULT_DATA, json: Json = Fals
         return print_json({"object": "list", "data": rows})
     from rich.table import Table
 
-    table = Table("id", "name", "key", "scopes", "made", "revoked", box=None)
+    table = Table(box=None)
+    table.add_column("id", no_wrap=True, min_width=36)
+    for name in ("name", "key", "scopes", "made", "revoked"):
+        table.add_column(name)
     for row in rows:
         table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
     return console().print(table if rows else f"{tenant} has no keys; agentnode keys create NAME makes one")

@@ -83,7 +83,10 @@ def listed(data: Data = DEFAULT_DATA, json: Json = False) -> None:
     rows = answer.get("mandates", answer.get("data", []))
     from rich.table import Table
 
-    table = Table("id", "status", "spent", "of", "until", box=None)
+    table = Table(box=None)
+    table.add_column("id", no_wrap=True, min_width=36)
+    for name in ("status", "spent", "of", "until"):
+        table.add_column(name)
     for row in rows:
         limits = row["constraints"]
         spent, most = row["amount_spent_usd_exact"], limits.get("max_amount_usd_exact", limits["max_amount_usd"])

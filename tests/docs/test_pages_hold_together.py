@@ -103,7 +103,7 @@ def test_all_pages_are_reached_from_the_readme() -> None:
 def test_the_version_is_one() -> None:
     """The package says it; where the distribution and the changelog say it too, it is the same."""
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
-    assert project.get("version", __version__) == __version__
+    assert project["dynamic"] == ["version"]
     assert f"\n## {__version__}" in (HOUSE / "CHANGELOG.md").read_text()
     assert [page.name for page in PAGES if __version__ in page.read_text()] == ["CHANGELOG.md"]
 

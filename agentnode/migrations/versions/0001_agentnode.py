@@ -191,9 +191,7 @@ def _payments() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.CheckConstraint("point IN ('planned', 'signed', 'broadcast', 'settled', 'failed')", name="point_known"),
     )
-    op.create_index(
-        "uq_settlement_authorization", "settlement", ["network", "asset", "payer", "nonce"], unique=True
-    )
+    op.create_index("uq_settlement_authorization", "settlement", ["network", "asset", "payer", "nonce"], unique=True)
     paying = sa.text("payment_id <> '' AND point <> 'failed'")
     op.create_index(
         "uq_settlement_payment_open",
