@@ -58,6 +58,20 @@ async def test_each_chunk_is_sent_as_it_comes(rpc: Rpc, stage: Stage) -> None:
     assert task["artifacts"][0]["parts"] == [{"text": "abc"}]
 
 
+async def test_chunks_that_come_at_once_wait_for_no_later_one(rpc: Rpc, stage: Stage) -> None:
+    """What was said while an earlier chunk was written is sent, though the skill then says nothing for long."""
+    async with streaming(rpc, "SendStreamingMessage", told("go")) as results:
+        await stage.begun.wait()
+        for chunk in "abc":  # one a turn of the loop, so that the others come while the first is being written
+            stage.chunks.put_nowait(chunk)
+            await asyncio.sleep(0)
+        seen = ""
+        while seen != "abc":
+            seen += "".join(texts([await anext(results)]))
+        stage.chunks.put_nowait(None)
+        assert [each async for each in results][-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
 async def test_a_subscriber_gets_the_rest(rpc: Rpc, stage: Stage) -> None:
     """Subscribe: the task so far, then every later event, and the end."""
     async with streaming(rpc, "SendStreamingMessage", told("go")) as results:
