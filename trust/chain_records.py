@@ -50,6 +50,11 @@ class TxReceipt:
         found = (transfer_in(log) for log in self.logs) if self.succeeded else ()
         return [transfer for transfer in found if transfer is not None]
 
+    def moved(self, token: str, sender: str, payee: str, amount_atomic: int) -> bool:
+        """Whether it has exactly this transfer; addresses in lower case."""
+        wanted = (token, sender, payee, amount_atomic)
+        return wanted in [(t.token, t.sender, t.payee, t.amount_atomic) for t in self.transfers()]
+
     def as_rpc(self) -> dict[str, Any]:
         """The receipt as the chain told it (JSON-RPC's members), as evidence keeps it."""
         return dict(self._rpc)

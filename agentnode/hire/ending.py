@@ -12,7 +12,7 @@ from agentnode.hire.tables import HireCall, event_id
 from ledger.clock import SECOND_US, Clock
 from ledger.events import EventDraft
 from trust.chain import ChainView
-from trust.chain_records import TxReceipt, transfers
+from trust.chain_records import TxReceipt
 
 Verdict = Literal["used", "open", "lapsed"]
 
@@ -74,7 +74,7 @@ class Ending:
         """The first transaction whose log has the transfer; empty where none has."""
         for tx_hash in filter(_HASH.fullmatch, candidates):
             receipt = await self._chain.receipt(tx_hash)
-            if receipt is not None and moved(call, receipt):
+            if receipt is not None and _moved(call, receipt):
                 return tx_hash
         return ""
 
@@ -96,14 +96,8 @@ class Ending:
         )
 
 
-def moved(call: HireCall, receipt: TxReceipt) -> bool:
-    """Whether the receipt's log has the transfer that was signed: token, from, to and value."""
-    return any(
-        transfer.sender == call.payer
-        and transfer.payee == call.payee
-        and transfer.amount_atomic == int(call.amount_atomic)
-        for transfer in transfers(receipt, call.asset)
-    )
+def _moved(call: HireCall, receipt: TxReceipt) -> bool:
+    return receipt.moved(call.asset, call.payer, call.payee, int(call.amount_atomic))
 
 
 async def chain_time_s(chain: ChainView) -> int:

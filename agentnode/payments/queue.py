@@ -33,6 +33,10 @@ _REPLACE_AFTER_US = 20 * SECOND_US
 _LEAST_WINDOW_S = 2
 
 
+class Unclear(Exception):
+    """The chain contradicts itself for the moment; the entry is asked about again, the others go on."""
+
+
 class SignerQueue:
     """Brings every open entry of the journal to its end, while this process holds the sending key's lease."""
 
@@ -166,7 +170,7 @@ class SignerQueue:
             receipt = await self._chain.receipt(attempt.tx_hash)
             if receipt is None:
                 continue
-            if moved(entry, receipt):
+            if _moved(entry, receipt):
                 mined = Mined(attempt.tx_hash, receipt.block_number, receipt.block_hash)
                 return await self._journal.settled(entry, mined)
             return await self._conclude(entry, "the transaction was mined and reverted")
@@ -203,17 +207,20 @@ class SignerQueue:
         return await self._journal.failed(entry, failure)
 
     async def _found_on_chain(self, entry: Settlement) -> Mined | None:
-        """The transfer under this authorisation, whoever broadcast it: anybody may. None where it was cancelled."""
+        """The transfer under this authorisation, whoever broadcast it: anybody may. None where there is none.
+
+        Raises Unclear while the chain says that it ended, and not yet how: that is not "unpaid".
+        """
         if not await self._chain.authorization_used(entry.asset, entry.payer, entry.nonce):
             return None
         end = await self._chain.authorization_end(entry.asset, entry.payer, entry.nonce, entry.planned_block)
-        receipt = await self._chain.receipt(end.tx_hash) if end is not None and end.outcome == "used" else None
-        if receipt is None or not moved(entry, receipt):
+        if end is not None and end.outcome == "canceled":
             return None
+        receipt = await self._chain.receipt(end.tx_hash) if end is not None else None
+        if receipt is None or not _moved(entry, receipt):
+            raise Unclear(f"the authorisation of {entry.id} is used, and no log of its transfer is found")
         return Mined(receipt.tx_hash, receipt.block_number, receipt.block_hash)
 
 
-def moved(entry: Settlement, receipt: TxReceipt) -> bool:
-    """Whether the receipt's log has the transfer that the entry stands for: token, from, to and value."""
-    wanted = (entry.asset, entry.payer, entry.payee, int(entry.amount_atomic))
-    return wanted in [(t.token, t.sender, t.payee, t.amount_atomic) for t in receipt.transfers()]
+def _moved(entry: Settlement, receipt: TxReceipt) -> bool:
+    return receipt.moved(entry.asset, entry.payer, entry.payee, int(entry.amount_atomic))
