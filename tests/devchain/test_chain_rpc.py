@@ -14,6 +14,7 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError
 
 from agentnode.devchain.methods import CONSTANTS
+from tests.rounds import rounds
 
 HASH = re.compile(r"0x[0-9a-f]{64}")
 QUANTITY = re.compile(r"0x(0|[1-9a-f][0-9a-f]*)")
@@ -226,7 +227,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(method=st.sampled_from(" ".join(METHODS).split()), params=st.lists(JSON, max_size=4) | JSON)
 def test_nothing_that_is_sent_breaks_it(chain: ChainProcess, method: str, params: Any) -> None:
     """Any JSON as parameters is answered with a result or a refusal, never with an internal error or a 5xx."""

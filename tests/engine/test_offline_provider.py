@@ -17,6 +17,7 @@ from engine.providers import Embedder, OfflineProvider
 from engine.providers.offline import split
 from ledger.errors import InvalidInput
 from tests.engine.world import World, ask
+from tests.rounds import rounds
 
 EMBEDDER = Embedder()
 PROVIDER = OfflineProvider(EMBEDDER)
@@ -42,7 +43,7 @@ async def test_it_answers_with_the_most_central_sentences_in_their_order() -> No
     assert reason == "stop"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 @given(words, st.integers(1, 60))
 async def test_each_sentence_of_an_answer_stands_in_the_text(text: str, max_tokens: int) -> None:
     """And the answer keeps to its limit; a single sentence that is longer is cut, and says so."""

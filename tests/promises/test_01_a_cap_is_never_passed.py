@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,10 @@ def upstream() -> Iterator[FakeUpstream]:
 
 @pytest.mark.database
 async def test_a_cap_is_never_passed_whatever_the_parallelism(
-    database: Database, database_url: str, upstream: FakeUpstream
+    database: Database,
+    database_url: str,
+    upstream: FakeUpstream,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Cap of 5 units, 200 calls of 1 unit at once over 3 processes: exactly 5 upstream calls, 5 answers, 195
     refusals; whenever looked at, what is captured and held of all the rows is within the cap; at the end it is spent.
@@ -59,6 +62,7 @@ async def test_a_cap_is_never_passed_whatever_the_parallelism(
         assert [row.cost_usd_nanos for row in rows] == [unit] * CAP_UNITS
         with pytest.raises(asyncio.CancelledError):  # and not of a sample above the cap
             await sampling
+        record_property("figure", f"{upstream.count} of {CALLS} calls in {WORKERS} processes went out")
 
 
 async def _make_unit_cost_its_bound(world: World, upstream: FakeUpstream) -> int:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput
+from tests.rounds import rounds
 from trust.errors import SignatureInvalid
 from trust.signatures import eip712, secp256k1
 
@@ -221,7 +222,7 @@ mandates = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 @given(one=mandates, other=mandates)
 def test_whatever_is_signed_recovers_and_nothing_else_does(
     one: eip712.MandateMessage, other: eip712.MandateMessage
