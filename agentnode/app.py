@@ -50,7 +50,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     claims, idempotency = Claims(database, clock, owner), Idempotency(database, clock, vault)
     paid = None
     if settings.has_chain:
-        paid = await open_payments(settings, database, clock, claims, keys, wallets, on_point)
+        paid = await open_payments(settings, database, clock, claims, keys, wallets, spend, events, on_point)
 
     upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
     providers = Providers.from_environment(os.environ, upstreams)

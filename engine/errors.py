@@ -1,18 +1,18 @@
 """The engine's leaves of the error tree.
 
-    AgentNodeError
-    +-- NotFound
-    |   +-- ModelUnknown            404     MODEL_NOT_FOUND: no catalog prices it, so it is not called
-    +-- Unavailable
-    |   +-- ModelUnavailable        503     MODEL_UNAVAILABLE: priced, but its upstream has no key here
-    +-- UpstreamError               502     UPSTREAM_ERROR: the upstream answered with a failure, or with nothing of use
-        +-- UpstreamUnreachable             UPSTREAM_UNREACHABLE: nothing reached it, nothing is owed
-        +-- UpstreamRefused                 UPSTREAM_REFUSED: it refused the call (4xx), nothing is owed
-        |   +-- UpstreamBusy                UPSTREAM_BUSY: 429, with the wait it asked for
-        |   +-- PromptRejected      400     PROMPT_REJECTED: the upstream says the request itself is wrong
-        +-- UpstreamTimedOut                UPSTREAM_TIMEOUT: sent, and no answer in time
-        +-- UpstreamGarbled                 UPSTREAM_GARBLED: what it sent is not a completion
-        +-- StreamCut                       UPSTREAM_CUT: the stream broke off before its end
+AgentNodeError
++-- NotFound
+|   +-- ModelUnknown            404     MODEL_NOT_FOUND: no catalog prices it, so it is not called
++-- Unavailable
+|   +-- ModelUnavailable        503     MODEL_UNAVAILABLE: priced, but its upstream has no key here
++-- UpstreamError               502     UPSTREAM_ERROR: the upstream answered with a failure, or with nothing of use
+    +-- UpstreamUnreachable             UPSTREAM_UNREACHABLE: nothing reached it, nothing is owed
+    +-- UpstreamRefused                 UPSTREAM_REFUSED: it refused the call (4xx), nothing is owed
+    |   +-- UpstreamBusy                UPSTREAM_BUSY: 429, with the wait it asked for
+    |   +-- PromptRejected      400     PROMPT_REJECTED: the upstream says the request itself is wrong
+    +-- UpstreamTimedOut                UPSTREAM_TIMEOUT: sent, and no answer in time
+    +-- UpstreamGarbled                 UPSTREAM_GARBLED: what it sent is not a completion
+    +-- StreamCut                       UPSTREAM_CUT: the stream broke off before its end
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ class MeteredCall:
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             upstream_cost_usd_nanos=upstream_cost_usd_nanos,
-            revenue_usd_nanos=call.revenue_usd_nanos,
+            revenue_usd_nanos=call.revenue_usd_nanos if decision == "allowed" else 0,
             latency_ms=max(0, self._clock.now_us() - self._began_us) // 1_000,
             receipt_id=call.receipt_id,
             payment_id=call.payment_id,
@@ -206,7 +206,7 @@ class MeteredCall:
         )
 
     def _correction(self, draft: EventDraft) -> EventDraft:
-        return replace(draft, id=new_id("evt"), kind="correction", corrects=self.event_id, revenue_usd_nanos=0)
+        return replace(draft, id=new_id("evt"), kind="correction", corrects=self.event_id)
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -63,6 +65,16 @@ ON CONFLICT (tenant_id, ref, seq) DO UPDATE SET sealed = excluded.sealed, ends_a
 """
 
 
+@dataclass(frozen=True)
+class VaultItem:
+    """Content to be kept under (ref, seq), until its end date if it has one."""
+
+    ref: str
+    seq: int
+    data: bytes
+    ends_at_us: int | None
+
+
 class Vault:
     """Content by (tenant, ref, seq). It works in the caller's session: content and row commit together.
 
@@ -79,11 +91,18 @@ class Vault:
         self, session: AsyncSession, tenant_id: str, ref: str, seq: int, data: bytes, ends_at_us: int | None
     ) -> None:
         """Keep `data`, in place of what stood there; without an end date until `end` gives it one."""
+        await self.put_all(session, tenant_id, [VaultItem(ref, seq, data, ends_at_us)])
+
+    async def put_all(self, session: AsyncSession, tenant_id: str, items: Sequence[VaultItem]) -> None:
+        """Keep many of one tenant's at once, as `put` keeps one."""
         key = await self._key(session, tenant_id) or await self._make_key(session, tenant_id)
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + AESGCM(key).encrypt(nonce, data, _place(tenant_id, ref, seq))
-        values = {"tenant_id": tenant_id, "ref": ref, "seq": seq, "sealed": sealed, "ends_at_us": ends_at_us}
-        await (await session.connection()).execute(text(_PUT_ITEM), values)
+        seal, rows = AESGCM(key), []
+        for item in items:
+            nonce = os.urandom(_NONCE_BYTES)
+            sealed = nonce + seal.encrypt(nonce, item.data, _place(tenant_id, item.ref, item.seq))
+            place = {"tenant_id": tenant_id, "ref": item.ref, "seq": item.seq}
+            rows.append({**place, "sealed": sealed, "ends_at_us": item.ends_at_us})
+        await (await session.connection()).execute(text(_PUT_ITEM), rows)
 
     async def get(self, session: AsyncSession, tenant_id: str, ref: str, seq: int) -> bytes | None:
         items = await self._open(session, tenant_id, ref, col(VaultItemRow.seq) == seq)

@@ -17,7 +17,8 @@ from agentnode.a2a.errors import (
     TaskNotStoppable,
     TaskPaidByAnother,
 )
-from agentnode.a2a.paying import Gate, PaymentUnderWay
+from agentnode.a2a.gate import Gate
+from agentnode.a2a.paying import PaymentUnderWay
 from agentnode.a2a.runtime import TaskRuntime
 from agentnode.a2a.skills import ASK_PRICE_USD_NANOS, Skill, Skills, Work, ask, echo
 

@@ -23,7 +23,7 @@ from agentnode.a2a.tables import TASK, TASK_EVENT, Task
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import Unavailable
-from ledger.vault import Vault
+from ledger.vault import Vault, VaultItem
 
 CONTENT_LIFE_S = 24 * 3600
 _MOST_AT_ONCE = 128
@@ -175,10 +175,14 @@ class _Batch:
             await connection.execute(_CHANGE, rows)
         if events := [row for written in self._written for row in self._event_rows(written)]:
             await connection.execute(insert(TASK_EVENT), events)
+        content: dict[str, list[VaultItem]] = {}
         for written in self._written:
             task = written.task
             ends_at_us = self._content_ends() if task.ended else None
-            await vault.put(session, task.tenant_id, task.id, task.seq, dumps(list(written.events)), ends_at_us)
+            item = VaultItem(task.id, task.seq, dumps(list(written.events)), ends_at_us)
+            content.setdefault(task.tenant_id, []).append(item)
+        for tenant_id, items in content.items():
+            await vault.put_all(session, tenant_id, items)
         for task in self._changed.values():
             if task.ended:
                 await vault.end(session, task.tenant_id, task.id, self._content_ends())

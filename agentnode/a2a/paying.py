@@ -7,10 +7,11 @@ in the middle is found by the lapsed lease; whether money moved is asked of the 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 from agentnode.a2a.errors import TaskBusy, TaskEnded, TaskMissing, TaskPaidByAnother
 from agentnode.a2a.events import Event, View, created, failed, said, status, status_of
+from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import TaskLog
@@ -36,18 +37,6 @@ from ledger.money import usd_exact
 
 _WAIT_FOR_ANOTHER_S = 15.0
 _PAYING = "A payment of this task is being settled."
-
-
-class Gate(Protocol):
-    """The toll gate, as a task's payments need it (agentnode.payments.TollGate)."""
-
-    async def require(
-        self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
-    ) -> PaymentRequirement: ...
-    async def requirement(self, task_id: str) -> PaymentRequirement | None: ...
-    async def submit(self, task_id: str, payload: Any) -> Receipt: ...
-    async def outcome(self, task_id: str) -> Receipt | PaymentRefused | None: ...
-    async def reject(self, task_id: str) -> None: ...
 
 
 class PaymentUnderWay(Conflict):

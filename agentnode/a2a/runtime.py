@@ -14,12 +14,13 @@ from dataclasses import replace
 
 from agentnode.a2a.errors import TaskEnded, TaskNotStoppable
 from agentnode.a2a.events import Event, View, apply, fold, state_of, status
+from agentnode.a2a.gate import Gate
 from agentnode.a2a.hints import Hints, Listener
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.intake import Begun, Intake
 from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import TaskLog
-from agentnode.a2a.paying import Gate, Paying
+from agentnode.a2a.paying import Paying
 from agentnode.a2a.reading import Filter, Snapshot, TaskReader
 from agentnode.a2a.rules import stop
 from agentnode.a2a.skills import Skills
@@ -63,7 +64,7 @@ class TaskRuntime:
         self._reader = TaskReader(database, vault, hints, poll_s)
         self._log = TaskLog(database, vault, clock, hints)
         self._leases = Leases(database, clock, owner, lease_s)
-        self._worker = Worker(self._log, self._reader, self._leases, skills, clock)
+        self._worker = Worker(self._log, self._reader, self._leases, skills, clock, gate)
         self._paying: Paying | None = None
         if gate is not None:
             self._paying = Paying(gate, self._log, self._reader, self._leases, self._worker, clock, resource)

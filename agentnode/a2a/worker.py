@@ -10,10 +10,12 @@ import contextlib
 import logging
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from agentnode.a2a.errors import SkillFailed, TaskBusy, TaskEnded, TaskTakenOver
 from agentnode.a2a.events import Event, View, artifact, failed, status, text_of
+from agentnode.a2a.gate import Gate
 from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import TaskLog, Written
 from agentnode.a2a.reading import TaskReader
@@ -44,8 +46,11 @@ class Settles(Protocol):
 
 
 class Worker:
-    def __init__(self, log: TaskLog, reader: TaskReader, leases: Leases, skills: Skills, clock: Clock) -> None:
+    def __init__(
+        self, log: TaskLog, reader: TaskReader, leases: Leases, skills: Skills, clock: Clock, gate: Gate | None
+    ) -> None:
         self._log = log
+        self._gate = gate
         self._reader = reader
         self._leases = leases
         self._skills = skills
@@ -97,6 +102,8 @@ class Worker:
         try:
             skill = self._skills.named(held.skill)
             rest = await self._answer(held, skill, work)
+            if receipts and self._gate is not None:
+                await self._gate.book(held.id)
             await self.append(held, [*rest, self._completed(paid)])
         except _LOST:
             return
@@ -134,7 +141,11 @@ class Worker:
                 return
             held, receipt = recovered
             receipts.append(receipt)
-        await self.work(held, self.work_of(held, view["history"][0], attempt=held.fence), receipts)
+        work = self.work_of(held, view["history"][0], attempt=held.fence)
+        if receipts and self._gate is not None:
+            # What was done before the crash may have been booked, and only its end not written.
+            work = replace(work, revenue_usd_nanos=await self._gate.unbooked_usd_nanos(held.id))
+        await self.work(held, work, receipts)
 
     def work_of(self, task: Task, message: dict[str, Any], attempt: int = 1) -> Work:
         return Work(

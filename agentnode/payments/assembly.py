@@ -20,7 +20,9 @@ from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.settings import Settings
 from ledger.clock import Clock
 from ledger.database import Database
+from ledger.events import Events
 from ledger.money import Asset
+from ledger.spend import Spend
 from ledger.work import Claims
 from trust.chain import ChainView
 from trust.errors import WalletExists
@@ -71,6 +73,8 @@ async def open_payments(
     claims: Claims,
     keys: NodeKeys,
     wallets: Wallets,
+    spend: Spend,
+    events: Events,
     on_point: Callable[[str], None],
 ) -> Payments:
     """Raises ChainMismatch where another chain answers than the configured one, ChainUnavailable where none does."""
@@ -96,7 +100,7 @@ async def open_payments(
         asset=asset,
         journal=journal,
         facilitator=facilitator,
-        gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms),
+        gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms, spend, events),
         queue=SignerQueue(journal, broadcaster, chain, account, claims, clock),
         scheme=scheme,
         broadcaster=broadcaster,

@@ -17,8 +17,14 @@ from agentnode.payments.submission import Authorization, check_terms, read_autho
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.database import Database
+from ledger.events import EventDraft, Events
 from ledger.ids import new_id
 from ledger.money import Asset
+from ledger.movements import Movement, tenant_account
+from ledger.spend import Spend
+
+OPERATOR = "node"
+"""The tenant whose the node is: what it earns is booked there."""
 
 
 class TollGate:
@@ -32,6 +38,8 @@ class TollGate:
         pay_to: str,
         signer: Signer,
         terms: Terms,
+        spend: Spend,
+        events: Events,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -41,6 +49,8 @@ class TollGate:
         self._pay_to = pay_to
         self._signer = signer
         self._terms = terms
+        self._spend = spend
+        self._events = events
 
     async def require(
         self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
@@ -120,6 +130,31 @@ class TollGate:
             rows = (await session.exec(select(PaymentReceipt).where(PaymentReceipt.task_id == task_id))).all()
         return [_receipt(row) for row in rows]
 
+    async def unbooked_usd_nanos(self, task_id: str) -> int:
+        """What was received for a task and stands in no economic event yet."""
+        intent = await self._intent(task_id)
+        if intent is None or intent.status != "paid":
+            return 0
+        booked = sum(event.revenue_usd_nanos for event in await self._events.of_task(task_id))
+        return max(0, intent.price_usd_nanos - booked)
+
+    async def book(self, task_id: str) -> None:
+        """The work is done: what no upstream call's event carries gets one of its own, once a receipt."""
+        unbooked = await self.unbooked_usd_nanos(task_id)
+        for receipt in await self.receipts(task_id) if unbooked else ():
+            event = EventDraft(
+                id=receipt.id.replace("rcpt_", "evt_", 1),
+                kind="paid_task",
+                tenant_id=OPERATOR,
+                task_id=task_id,
+                revenue_usd_nanos=unbooked,
+                receipt_id=receipt.id,
+                payment_id=receipt.payment_id,
+                decision="allowed",
+                evidence_status="present",
+            )
+            await self._spend.record(event)
+
     async def status(self, payment_id: str) -> dict[str, Any]:
         """`{payment_id, status, settlement?, receipt?}` as `GET /api/v2/payments/{id}`. Raises PaymentUnknown."""
         async with self._database.read() as session:
@@ -176,11 +211,26 @@ class TollGate:
                 intent = await session.get(PaymentIntent, asked.payment_id)
                 assert intent is not None
                 intent.status = "paid"
+                session.add(self._movement(made))
         except IntegrityError:
             (standing,) = await self.receipts(asked.task_id)
             return standing
         self._journal.point("receipted")
         return made
+
+    def _movement(self, receipt: Receipt) -> Movement:
+        """The money came from the payer's wallet to the operator."""
+        return Movement(
+            id=new_id("mov"),
+            tenant_id=OPERATOR,
+            kind="settlement",
+            hold_id=None,
+            event_id=None,
+            from_account=f"wallet:{receipt.payer}",
+            to_account=tenant_account(OPERATOR),
+            usd_nanos=self._asset.nanos_from_atomic(receipt.amount_atomic),
+            at_us=receipt.settled_at_us,
+        )
 
     async def _intent(self, task_id: str) -> PaymentIntent | None:
         async with self._database.read() as session:

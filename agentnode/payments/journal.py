@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
@@ -24,7 +25,8 @@ from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
 from ledger.work import Claim, Claims
 
-_POLL_S = 0.1
+_POLL_S = 0.5
+"""How often the end of an entry is looked for that another process may bring about."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Journal:
         self._claims = claims
         self._clock = clock
         self._on_point = on_point
-        self._changed = asyncio.Event()
+        self._waited_for: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self.wake = asyncio.Event()
         """Set when an entry was planned here, so that a queue in the same process need not poll for it."""
 
@@ -136,11 +138,13 @@ class Journal:
                 block_hash=mined.block_hash,
                 failure="",
             )
+        self._tell(entry)
         self.point("settled")
 
     async def failed(self, entry: Settlement, failure: str) -> None:
         async with self._database.write() as session:
             await self._move(session, entry, "failed", failure=failure)
+        self._tell(entry)
         self.point("failed")
 
     async def open(self) -> Sequence[Settlement]:
@@ -173,8 +177,9 @@ class Journal:
         """The entry once it is settled or failed, in this process or another; None where that takes too long."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
+        end = self._waited_for.setdefault(settlement_id, asyncio.Event())
         while True:
-            changed = self._changed
+            end.clear()
             entry = await self.get(settlement_id)
             if entry is not None and entry.point not in OPEN_POINTS:
                 return entry
@@ -182,7 +187,12 @@ class Journal:
                 return None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_S):
-                    await changed.wait()
+                    await end.wait()
+
+    def _tell(self, entry: Settlement) -> None:
+        """Wakes who waits for this entry in this process; others find it by looking."""
+        if waited_for := self._waited_for.get(entry.id):
+            waited_for.set()
 
     async def _revived(self, session: AsyncSession, entry: Settlement) -> Settlement | None:
         """A good authorisation is not burned by a bad try: one that failed unused is planned anew."""
@@ -203,8 +213,6 @@ class Journal:
         for name, value in {**values, "point": point, "updated_at_us": self._clock.now_us()}.items():
             setattr(row, name, value)
             setattr(entry, name, value)
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     @staticmethod
     async def _attempts(session: AsyncSession, settlement_id: str) -> Sequence[SettlementAttempt]:

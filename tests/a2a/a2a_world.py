@@ -53,6 +53,7 @@ class TestGate:
         self.settled: dict[str, Receipt] = {}
         self.journal: dict[str, str] = {}
         self.rejected: set[str] = set()
+        self.booked: list[str] = []
         self.at_settling: Callable[[str], Any] | None = None
         self.pending = asyncio.Event()
         self.submissions = 0
@@ -79,6 +80,12 @@ class TestGate:
         known = PaymentRequirement.__dataclass_fields__
         terms = {"expires_at_us": self._clock.now_us() + int(self._life_s * SECOND_US), "max_timeout_s": 300}
         return {name: value for name, value in terms.items() if name in known}
+
+    async def unbooked_usd_nanos(self, task_id: str) -> int:
+        return self.asked[task_id].price_usd_nanos if task_id in self.settled else 0
+
+    async def book(self, task_id: str) -> None:
+        self.booked.append(task_id)
 
     async def requirement(self, task_id: str) -> PaymentRequirement | None:
         return self.asked.get(task_id)

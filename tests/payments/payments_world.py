@@ -21,6 +21,8 @@ from agentnode.payments.tables import Settlement
 from agentnode.settings import Settings, load
 from ledger.clock import SystemClock
 from ledger.database import Database
+from ledger.events import Events
+from ledger.spend import Spend
 from ledger.work import Claims
 from tests.devchain.devchain_process import ChainProcess, authorization
 from trust.keys import NodeKeys
@@ -105,7 +107,11 @@ async def opened(
     clock = SystemClock()
     keys = NodeKeys.open(folder / "keys", "test")
     claims = Claims(database, clock, f"test-{time.monotonic_ns()}")
-    payments = await open_payments(said, database, clock, claims, keys, wallets or OpenWallets(), on_point)
+    spend, events = Spend(database, clock, "test"), Events(database)
+    await spend.start()
+    payments = await open_payments(
+        said, database, clock, claims, keys, wallets or OpenWallets(), spend, events, on_point
+    )
     running = asyncio.create_task(payments.queue.run())
     try:
         yield World(chain, database, payments)
@@ -113,6 +119,7 @@ async def opened(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await payments.close()
+        await spend.close()
 
 
 def stranger() -> LocalAccount:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from payments_world import World, opened, signed_payload, stranger
+from sqlmodel import select
 
 from agentnode.payments import PaymentRefused, QuoteExpired
 from ledger.database import Database
+from ledger.events import EconomicEvent
+from ledger.movements import Movement
 from trust.signatures import jws
 
 
@@ -184,3 +187,24 @@ async def test_the_gate_opens_again_on_what_it_left(world: World, database: Data
     async with opened(world.chain, database, tmp_path) as again:
         assert await again.submit(asked, payload) == receipt
         assert await again.payments.gate.outcome(asked.task_id) == receipt
+
+
+@pytest.mark.database
+async def test_what_was_earned_is_booked_once(world: World) -> None:
+    """Work without an upstream call has an event of its own, one however often it is asked for; the money has moved."""
+    payer, asked = world.chain.funded("1"), await world.require()
+    assert await world.payments.gate.unbooked_usd_nanos(asked.task_id) == 0
+    receipt = await world.submit(asked, signed_payload(world.chain, payer, asked))
+    assert await world.payments.gate.unbooked_usd_nanos(asked.task_id) == 10_000_000
+    for _ in range(2):
+        await world.payments.gate.book(asked.task_id)
+    assert await world.payments.gate.unbooked_usd_nanos(asked.task_id) == 0
+    async with world.database.read() as session:
+        events = (await session.exec(select(EconomicEvent))).all()
+        moved = (await session.exec(select(Movement))).all()
+    assert [(event.kind, event.revenue_usd_nanos, event.receipt_id) for event in events] == [
+        ("paid_task", 10_000_000, receipt.id)
+    ]
+    assert [(row.kind, row.from_account, row.to_account, row.usd_nanos) for row in moved] == [
+        ("settlement", f"wallet:{receipt.payer}", "tenant:node", 10_000_000)
+    ]

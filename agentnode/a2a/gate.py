@@ -1,0 +1,25 @@
+"""The toll gate, as tasks need it (agentnode.payments.TollGate)."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from agentnode.payments import PaymentRefused, PaymentRequirement, Receipt
+
+
+class Gate(Protocol):
+    async def require(
+        self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
+    ) -> PaymentRequirement: ...
+    async def requirement(self, task_id: str) -> PaymentRequirement | None: ...
+    async def submit(self, task_id: str, payload: Any) -> Receipt: ...
+    async def outcome(self, task_id: str) -> Receipt | PaymentRefused | None: ...
+    async def reject(self, task_id: str) -> None: ...
+
+    async def unbooked_usd_nanos(self, task_id: str) -> int:
+        """What the task has earned and no economic event carries yet."""
+        ...
+
+    async def book(self, task_id: str) -> None:
+        """The work is done: what is not booked yet gets an event of its own. Again: nothing."""
+        ...
