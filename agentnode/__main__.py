@@ -75,7 +75,10 @@ async def _serve(
     settings: Settings, listening: socket.socket, stop: asyncio.Event, on_point: Callable[[str], None]
 ) -> int:
     app = await build(settings, on_point)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_S)
+    # Without proxy headers: whether a caller is on this machine is not for the caller to say.
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=_DRAIN_S
+    )
     server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     stopping = asyncio.create_task(stop.wait())

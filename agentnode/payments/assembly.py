@@ -17,6 +17,7 @@ from agentnode.payments.networks import EMBEDDED
 from agentnode.payments.queue import SignerQueue
 from agentnode.payments.requirement import Terms
 from agentnode.payments.schemes.exact import ExactScheme
+from agentnode.payments.sending import Sending
 from agentnode.settings import Settings
 from ledger.clock import Clock
 from ledger.database import Database
@@ -91,9 +92,9 @@ async def open_payments(
     journal = Journal(database, clock, claims, on_point)
     terms = Terms(settings.quote_life_s, settings.max_timeout_s, settings.settle_timeout_s)
     loop = asyncio.get_running_loop()
-    signer = JournalSigner(account.key.hex(), settings.rpc_url, journal, loop, terms.settle_timeout_s)
+    signer = JournalSigner(account.key.hex(), settings.rpc_url, journal, loop)
     scheme = ExactScheme(signer)
-    facilitator = LocalFacilitator(scheme, asset, account.address, clock)
+    facilitator = LocalFacilitator(scheme, journal, asset, account.address, pay_to, terms.settle_timeout_s, clock)
     broadcaster = Broadcaster(settings.rpc_url)
     return Payments(
         chain=chain,
@@ -101,7 +102,7 @@ async def open_payments(
         journal=journal,
         facilitator=facilitator,
         gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms, spend, events),
-        queue=SignerQueue(journal, broadcaster, chain, account, claims, clock),
+        queue=SignerQueue(journal, Sending(journal, broadcaster, chain, account, clock), claims, clock),
         scheme=scheme,
         broadcaster=broadcaster,
     )

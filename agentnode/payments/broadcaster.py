@@ -11,6 +11,7 @@ from trust.errors import ChainUnavailable
 
 _TIMEOUT_S = 10.0
 _GAS_MARGIN_PERCENT = 130
+_REVERTED = 3
 
 
 class RpcRefused(Exception):
@@ -18,6 +19,7 @@ class RpcRefused(Exception):
 
     def __init__(self, method: str, error: dict[str, Any]) -> None:
         self.message = str(error.get("message", error))[:300]
+        self.reverted = error.get("code") == _REVERTED or "revert" in self.message.lower()
         super().__init__(f"{method}: {self.message}")
 
 
@@ -29,6 +31,12 @@ class Fees:
     def bumped(self) -> Fees:
         """A replacement must pay at least a tenth more, or nodes keep the first."""
         return Fees(self.max_fee_per_gas * 5 // 4 + 1, self.max_priority_fee_per_gas * 5 // 4 + 1)
+
+    def at_least(self, other: Fees) -> Fees:
+        return Fees(
+            max(self.max_fee_per_gas, other.max_fee_per_gas),
+            max(self.max_priority_fee_per_gas, other.max_priority_fee_per_gas),
+        )
 
 
 class Broadcaster:

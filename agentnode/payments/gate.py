@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
-from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired, SettlementPending
+from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.journal import Journal
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
@@ -96,14 +96,18 @@ class TollGate:
         asked = _requirement(intent)
         offered = read_authorization(payload, asked)
         standing = await self._journal.of_payment(asked.payment_id)
+        same = standing is not None and (standing.payer, standing.nonce) == (offered.payer, offered.nonce)
         if standing is not None and standing.point != "failed":
-            if (standing.payer, standing.nonce) != (offered.payer, offered.nonce):
+            if not same:
                 raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
             return await self._ended(asked, standing)
         if intent.status != "required" or asked.expired(self._clock.now_us()):
             await self._close(intent, "expired")
             raise QuoteExpired
         check_terms(offered, asked, seconds(self._clock.now_us()))
+        if standing is not None and same:
+            # What was sent for it before it failed is public, and may have been mined since.
+            return await self._ended(asked, await self._journal.plan_again(standing))
         await self._refuse_spent(offered, asked)
         entry = await self._facilitator.settle(asked.payment_id, offered, asked)
         return await self._receipt(asked, entry)
@@ -174,12 +178,7 @@ class TollGate:
         return answer
 
     async def _ended(self, asked: PaymentRequirement, standing: Settlement) -> Receipt:
-        entry = await self._journal.ended(standing.id, self._terms.settle_timeout_s)
-        if entry is None:
-            raise SettlementPending(asked.payment_id)
-        if entry.point == "failed":
-            raise PaymentRefused("SETTLEMENT_FAILED", entry.failure)
-        return await self._receipt(asked, entry)
+        return await self._receipt(asked, await self._facilitator.end_of(standing))
 
     async def _refuse_spent(self, offered: Authorization, asked: PaymentRequirement) -> None:
         standing = await self._journal.of_authorization(offered)
@@ -213,8 +212,9 @@ class TollGate:
                 intent.status = "paid"
                 session.add(self._movement(made))
         except IntegrityError:
-            (standing,) = await self.receipts(asked.task_id)
-            return standing
+            for standing in await self.receipts(asked.task_id):
+                return standing
+            raise PaymentRefused("DUPLICATE_NONCE", "this transfer has its receipt already") from None
         self._journal.point("receipted")
         return made
 

@@ -17,14 +17,15 @@ from weakref import WeakValueDictionary
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
-from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.errors import PaymentRefused, QuoteExpired
 from agentnode.payments.submission import Authorization
-from agentnode.payments.tables import OPEN_POINTS, Settlement, SettlementAttempt
+from agentnode.payments.tables import OPEN_POINTS, PaymentIntent, Settlement, SettlementAttempt
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
-from ledger.work import Claim, Claims
+from ledger.work import Claim, ClaimLost, Claims
 
+_FAR_FUTURE_S = 2**62
 _POLL_S = 0.5
 """How often the end of an entry is looked for that another process may bring about."""
 
@@ -67,7 +68,7 @@ class Journal:
         """Journal an authorisation that was verified, or find it already there for the same payment.
 
         Raises PaymentRefused DUPLICATE_NONCE where it pays, or paid, for something else, or where another payer's
-        authorisation for the same payment came first.
+        authorisation for the same payment came first; QuoteExpired where the payment was closed meanwhile.
         """
         now = self._clock.now_us()
         offered = plan.authorization
@@ -81,7 +82,7 @@ class Journal:
             payee=offered.payee,
             nonce=offered.nonce,
             amount_atomic=str(offered.amount_atomic),
-            valid_before_s=offered.valid_before_s,
+            valid_before_s=min(offered.valid_before_s, _FAR_FUTURE_S),
             call_data=plan.call_data,
             planned_block=plan.planned_block,
             created_at_us=now,
@@ -89,6 +90,7 @@ class Journal:
         )
         try:
             async with self._database.write() as session:
+                await self._refuse_closed(session, plan.payment_id)
                 entry = await self._revived(session, entry) or entry
                 session.add(entry)
         except IntegrityError:
@@ -100,38 +102,62 @@ class Journal:
         self.wake.set()
         return entry
 
+    async def plan_again(self, entry: Settlement) -> Settlement:
+        """A failed entry anew, as it was: what was sent for it may have been mined since. Raises QuoteExpired."""
+        async with self._database.write() as session:
+            await self._refuse_closed(session, entry.payment_id)
+            row = await self._locked(session, entry)
+            if row.point == "failed" and (row.seq, row.payment_id) == (entry.seq, entry.payment_id):
+                await self._replan(session, row)
+        self.wake.set()
+        return row
+
     async def signed(self, entry: Settlement, attempt: SettlementAttempt, sender: str, claim: Claim) -> None:
         """The transaction is complete and its hash known; from here on it may be on its way.
 
         Raises ClaimLost where another process leases the sending key by now: its account nonces are not ours.
         """
         async with self._database.write() as session:
-            await self._claims.guard(session, claim)
             session.add(attempt)
             await self._move(
-                session, entry, "signed", sender=sender, account_nonce=attempt.account_nonce, tx_hash=attempt.tx_hash
+                session,
+                entry,
+                claim,
+                "signed",
+                sender=sender,
+                account_nonce=attempt.account_nonce,
+                tx_hash=attempt.tx_hash,
             )
         self.point("signed")
 
-    async def broadcast(self, entry: Settlement) -> None:
+    async def broadcast(self, entry: Settlement, claim: Claim) -> None:
         async with self._database.write() as session:
-            await self._move(session, entry, "broadcast")
+            await self._move(session, entry, claim, "broadcast")
         self.point("broadcast")
 
-    async def give_back(self, entry: Settlement, failure: str) -> None:
+    async def withdraw(self, entry: Settlement, claim: Claim, attempt: SettlementAttempt) -> None:
+        """A replacement that the chain surely did not take; the attempt that it was for stands."""
+        async with self._database.write() as session:
+            row = await session.get(SettlementAttempt, attempt.tx_hash)
+            assert row is not None, "it was journaled before it was sent"
+            await session.delete(row)
+            await self._move(session, entry, claim, "signed")
+
+    async def give_back(self, entry: Settlement, claim: Claim, failure: str) -> None:
         """The chain surely did not take it: the account nonce is free again, and the entry waits its turn."""
         async with self._database.write() as session:
             for attempt in await self._attempts(session, entry.id):
                 await session.delete(attempt)
             await self._move(
-                session, entry, "planned", tries=entry.tries + 1, account_nonce=None, tx_hash="", failure=failure
+                session, entry, claim, "planned", tries=entry.tries + 1, account_nonce=None, tx_hash="", failure=failure
             )
 
-    async def settled(self, entry: Settlement, mined: Mined) -> None:
+    async def settled(self, entry: Settlement, claim: Claim, mined: Mined) -> None:
         async with self._database.write() as session:
             await self._move(
                 session,
                 entry,
+                claim,
                 "settled",
                 tx_hash=mined.tx_hash,
                 block_number=mined.block_number,
@@ -141,9 +167,9 @@ class Journal:
         self._tell(entry)
         self.point("settled")
 
-    async def failed(self, entry: Settlement, failure: str) -> None:
+    async def failed(self, entry: Settlement, claim: Claim, failure: str) -> None:
         async with self._database.write() as session:
-            await self._move(session, entry, "failed", failure=failure)
+            await self._move(session, entry, claim, "failed", failure=failure)
         self._tell(entry)
         self.point("failed")
 
@@ -173,16 +199,22 @@ class Journal:
         async with self._database.read() as session:
             return await self._of_authorization(session, offered.network, offered.asset, offered.payer, offered.nonce)
 
-    async def ended(self, settlement_id: str, timeout_s: float) -> Settlement | None:
-        """The entry once it is settled or failed, in this process or another; None where that takes too long."""
+    async def ended(self, entry: Settlement, timeout_s: float) -> Settlement | None:
+        """The entry once it is settled or failed, in this process or another; None where that takes too long.
+
+        An authorisation that failed and now pays for something else is, for who waits here, failed.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        end = self._waited_for.setdefault(settlement_id, asyncio.Event())
+        end = self._waited_for.setdefault(entry.id, asyncio.Event())
         while True:
             end.clear()
-            entry = await self.get(settlement_id)
-            if entry is not None and entry.point not in OPEN_POINTS:
-                return entry
+            row = await self.get(entry.id)
+            assert row is not None, "journal rows are never deleted"
+            if (row.seq, row.payment_id) != (entry.seq, entry.payment_id):
+                row.point, row.failure = "failed", "the authorisation failed here and was used elsewhere"
+            if row.point not in OPEN_POINTS:
+                return row
             if loop.time() >= until:
                 return None
             with contextlib.suppress(TimeoutError):
@@ -199,17 +231,35 @@ class Journal:
         standing = await self._of_authorization(session, entry.network, entry.asset, entry.payer, entry.nonce)
         if standing is None or standing.point != "failed":
             return None
-        for name in ("seq", "payment_id", "payee", "amount_atomic", "valid_before_s", "call_data", "planned_block"):
+        for name in ("seq", "payment_id", "payee", "amount_atomic", "valid_before_s", "call_data"):
             setattr(standing, name, getattr(entry, name))
-        standing.point, standing.failure, standing.tries = "planned", "", 0
-        standing.account_nonce, standing.tx_hash, standing.updated_at_us = None, "", entry.updated_at_us
-        for attempt in await self._attempts(session, standing.id):
-            await session.delete(attempt)
+        await self._replan(session, standing)
         return standing
 
-    async def _move(self, session: AsyncSession, entry: Settlement, point: str, **values: object) -> None:
+    async def _replan(self, session: AsyncSession, row: Settlement) -> None:
+        """The block from which its transfer is looked for stays the first: what was sent then may still be mined."""
+        row.point, row.failure, row.tries = "planned", "", 0
+        row.account_nonce, row.tx_hash, row.updated_at_us = None, "", self._clock.now_us()
+        for attempt in await self._attempts(session, row.id):
+            await session.delete(attempt)
+
+    async def _refuse_closed(self, session: AsyncSession, payment_id: str) -> None:
+        """A price that was declined, or ran out, while the payment was checked is not charged any more."""
+        intent = await session.get(PaymentIntent, payment_id, with_for_update=True)
+        if intent is not None and intent.status != "required":
+            raise QuoteExpired
+
+    async def _locked(self, session: AsyncSession, entry: Settlement) -> Settlement:
         row = await session.get(Settlement, entry.id, with_for_update=True)
         assert row is not None, "journal rows are never deleted"
+        return row
+
+    async def _move(self, session: AsyncSession, entry: Settlement, claim: Claim, point: str, **values: object) -> None:
+        """Only who leases the sending key moves entries, and an end is final."""
+        await self._claims.guard(session, claim)
+        row = await self._locked(session, entry)
+        if row.point not in OPEN_POINTS:
+            raise ClaimLost(f"settlement {entry.id} was brought to its end by another process")
         for name, value in {**values, "point": point, "updated_at_us": self._clock.now_us()}.items():
             setattr(row, name, value)
             setattr(entry, name, value)

@@ -99,7 +99,9 @@ class SettlementAttempt(Row, table=True):
     settlement_id: str = Field(index=True)
     account_nonce: int = Field(sa_type=BigInteger)
     raw_tx: str
+    gas: int = Field(sa_type=BigInteger)
     max_fee_per_gas: str
+    max_priority_fee_per_gas: str
     signed_at_us: int = Field(sa_type=BigInteger)
 
 
@@ -111,7 +113,8 @@ class PaymentReceipt(Row, table=True):
     id: str = Field(primary_key=True)
     payment_id: str = Field(unique=True)
     task_id: str = Field(index=True)
-    settlement_id: str
+    settlement_id: str = Field(unique=True)
+    """One transfer, one receipt."""
     payer: str = Field(index=True)
     payee: str
     amount_atomic: str = _amount("amount_atomic")

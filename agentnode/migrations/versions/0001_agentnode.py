@@ -209,7 +209,9 @@ def _payments() -> None:
         sa.Column("settlement_id", sa.String(), nullable=False),
         sa.Column("account_nonce", sa.BigInteger(), nullable=False),
         sa.Column("raw_tx", sa.String(), nullable=False),
+        sa.Column("gas", sa.BigInteger(), nullable=False),
         sa.Column("max_fee_per_gas", sa.String(), nullable=False),
+        sa.Column("max_priority_fee_per_gas", sa.String(), nullable=False),
         sa.Column("signed_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tx_hash"),
     )
@@ -231,6 +233,7 @@ def _payments() -> None:
         sa.Column("jws", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("payment_id"),
+        sa.UniqueConstraint("settlement_id"),
     )
     op.create_index("ix_payment_receipt_task_id", "payment_receipt", ["task_id"])
     op.create_index("ix_payment_receipt_payer", "payment_receipt", ["payer"])

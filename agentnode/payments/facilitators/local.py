@@ -5,9 +5,11 @@ Source: x402 specification version 2, facilitator interface.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from agentnode.payments.errors import PaymentRefused, SettlementPending
+from agentnode.payments.journal import Journal
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
@@ -16,18 +18,41 @@ from ledger.clock import Clock, seconds
 from ledger.errors import InvalidInput
 from ledger.money import Asset
 
+_AMOUNT = re.compile(r"[1-9][0-9]{0,76}")
+
 
 class LocalFacilitator:
-    def __init__(self, scheme: ExactScheme, asset: Asset, signer_address: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        scheme: ExactScheme,
+        journal: Journal,
+        asset: Asset,
+        signer_address: str,
+        own_payee: str,
+        settle_timeout_s: float,
+        clock: Clock,
+    ) -> None:
         self._scheme = scheme
+        self._journal = journal
+        self._own_payee = own_payee
+        self._settle_timeout_s = settle_timeout_s
         self._asset = asset
         self._signer_address = signer_address
         self._clock = clock
 
     async def settle(self, payment_id: str, offered: Authorization, asked: PaymentRequirement) -> Settlement:
-        """Settle what was offered for a payment of ours. Raises what ExactScheme.settle does."""
+        """Check, journal, and wait for the end. Raises what ExactScheme.plan and `end_of` do."""
         payload, requirements = _library_shapes(offered, asked.accepts_v2())
-        return await self._scheme.settle(payload, requirements, payment_id, offered)
+        return await self.end_of(await self._scheme.plan(payload, requirements, payment_id, offered))
+
+    async def end_of(self, entry: Settlement) -> Settlement:
+        """The entry once it is settled. Raises SettlementPending, and PaymentRefused where it failed."""
+        ended = await self._journal.ended(entry, self._settle_timeout_s)
+        if ended is None:
+            raise SettlementPending(entry.payment_id)
+        if ended.point == "failed":
+            raise PaymentRefused("SETTLEMENT_FAILED", ended.failure)
+        return ended
 
     async def verify_request(self, body: Any) -> dict[str, Any]:
         """`POST /facilitator/verify`: a VerifyResponse. Raises InvalidInput naming the member that is off."""
@@ -43,10 +68,17 @@ class LocalFacilitator:
     async def settle_request(self, body: Any) -> dict[str, Any]:
         """`POST /facilitator/settle`: a SettleResponse, the same again for the same payload."""
         asked, outer = _external(body, self._asset)
+        if asked.pay_to.lower() == self._own_payee.lower():
+            raise InvalidInput("paymentRequirements.payTo", "is this node's own: pay on the task that asks for it")
         failed = {"success": False, "transaction": "", "network": self._asset.network}
         try:
-            offered = self._read(outer, asked)
-            entry = await self.settle(f"x402:{offered.payer}:{offered.nonce}", offered, asked)
+            offered = read_authorization(outer, asked)
+            payment_id = f"x402:{offered.payer}:{offered.nonce}"
+            standing = await self._journal.of_payment(payment_id)
+            if standing is not None and standing.point != "failed":
+                entry = await self.end_of(standing)
+            else:
+                entry = await self.settle(payment_id, self._read(outer, asked), asked)
         except PaymentRefused as refused:
             return {**failed, "errorReason": refused.x402_code, "errorMessage": refused.reason}
         except SettlementPending as pending:
@@ -100,7 +132,7 @@ def _external(body: Any, asset: Asset) -> tuple[PaymentRequirement, Any]:
     if str(asked.get("asset")).lower() != asset.address.lower():
         raise InvalidInput("paymentRequirements.asset", f"must be {asset.address}")
     amount = asked.get("amount")
-    if not isinstance(amount, str) or not amount.isascii() or not amount.isdigit() or not 0 < int(amount) < 2**256:
+    if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
         raise InvalidInput("paymentRequirements.amount", "must be a positive decimal string of atomic units")
     pay_to = asked.get("payTo")
     if not isinstance(pay_to, str) or len(pay_to) != 42 or not pay_to.startswith("0x"):

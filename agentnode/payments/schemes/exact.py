@@ -6,6 +6,7 @@ The library is synchronous and would block the loop, so it runs in threads of it
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,13 @@ from agentnode.payments.errors import PaymentRefused, X402Code
 from agentnode.payments.submission import Authorization
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
-from trust.errors import ChainUnavailable
 
 if TYPE_CHECKING:
     from x402.schemas import PaymentPayload, PaymentRequirements
 
     from agentnode.payments.schemes.signer import JournalSigner
 
-_THREADS = 64
+_THREADS = 16
 
 _CODES: tuple[tuple[str, X402Code, str], ...] = (
     ("insufficient_balance", "INSUFFICIENT_FUNDS", "the payer's balance is too small"),
@@ -49,53 +49,48 @@ class ExactScheme:
         """The payer's address. Raises PaymentRefused or, where it is not known, ChainUnavailable."""
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme
 
-        answer = await self._in_thread(ExactEvmScheme(self._signer).verify, payload, requirements)
+        signer = self._signer.for_payment()
+        answer = await self._in_thread(signer, ExactEvmScheme(signer).verify, payload, requirements)
         if not answer.is_valid:
-            raise refusal(str(answer.invalid_reason), str(answer.invalid_message or ""))
+            raise refusal(str(answer.invalid_reason))
         return str(answer.payer)
 
-    async def settle(
+    async def plan(
         self, payload: PaymentPayload, requirements: PaymentRequirements, payment_id: str, offered: Authorization
     ) -> Settlement:
-        """The journal's entry once it is settled.
+        """The journal's entry, planned; the queue brings it to its end.
 
         Verified with a simulation first: what would not settle is refused before the journal knows of it.
-        Raises PaymentRefused, SettlementPending, ChainUnavailable.
+        Raises PaymentRefused, QuoteExpired, ChainUnavailable.
         """
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme, ExactEvmSchemeConfig
 
         signer = self._signer.for_payment(payment_id, offered)
         scheme = ExactEvmScheme(signer, ExactEvmSchemeConfig(simulate_in_settle=True))
-        answer = await self._in_thread(scheme.settle, payload, requirements)
-        if signer.raised is not None:
-            raise signer.raised
-        if not answer.success or signer.entry is None:
-            raise refusal(str(answer.error_reason), str(answer.error_message or ""))
+        answer = await self._in_thread(signer, scheme.settle, payload, requirements)
+        if signer.entry is None:
+            raise refusal(str(answer.error_reason))
         return signer.entry
 
-    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
+    async def _in_thread(self, signer: JournalSigner, call: Callable[..., Any], *arguments: Any) -> Any:
+        def called() -> Any:
+            signer.look()
+            return call(*arguments)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, called)
         except AgentNodeError:
             raise
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise PaymentRefused("SETTLEMENT_FAILED", "the payload is malformed") from error
-        except Exception as error:
-            raise ChainUnavailable("the chain did not answer while the payment was checked") from error
+        if signer.raised is not None:
+            raise signer.raised
+        return answer
 
 
-def refusal(reason: str, message: str) -> AgentNodeError:
+def refusal(reason: str) -> PaymentRefused:
     """The extension's error code for one of the library's reasons."""
-    if reason == "invalid_exact_evm_failed_to_verify_signature" and _is_silence(message):
-        return ChainUnavailable("the chain did not answer while the payment was checked")
     for part, code, sentence in _CODES:
         if part in reason:
             return PaymentRefused(code, sentence)
-    if _is_silence(message):
-        return ChainUnavailable("the chain did not answer while the payment was checked")
     return PaymentRefused("SETTLEMENT_FAILED", f"the payment could not be settled ({reason})")
-
-
-def _is_silence(message: str) -> bool:
-    lowered = message.lower()
-    return "connection" in lowered or "timed out" in lowered or "timeout" in lowered
