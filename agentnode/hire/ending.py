@@ -12,7 +12,7 @@ from agentnode.hire.tables import HireCall, event_id
 from ledger.clock import SECOND_US, Clock
 from ledger.events import EventDraft
 from trust.chain import ChainView
-from trust.chain_records import TxReceipt
+from trust.chain_records import TxReceipt, authorizations
 
 Verdict = Literal["used", "open", "lapsed"]
 
@@ -60,7 +60,7 @@ class Ending:
         if end is not None and end.outcome == "canceled":
             await self.give_back(call, "the payment was cancelled on chain")
             return "lapsed"
-        proved = await self._proved(call, (claimed, end.tx_hash if end else ""))
+        proved = await self._proved(call, (end.tx_hash if end else "", claimed))
         await self._purse.capture(call, self._event(call, proved))
         await self._calls.paid(call, proved)
         return "used"
@@ -71,7 +71,7 @@ class Ending:
         await self._calls.released(call, failure)
 
     async def _proved(self, call: HireCall, candidates: Sequence[str]) -> str:
-        """The first transaction whose log has the transfer; empty where none has."""
+        """The first transaction that used the authorisation and has its transfer; empty where none has."""
         for tx_hash in filter(_HASH.fullmatch, candidates):
             receipt = await self._chain.receipt(tx_hash)
             if receipt is not None and _moved(call, receipt):
@@ -97,7 +97,10 @@ class Ending:
 
 
 def _moved(call: HireCall, receipt: TxReceipt) -> bool:
-    return receipt.moved(call.asset, call.payer, call.payee, int(call.amount_atomic))
+    # An earlier hire at the same price has the same transfer: the nonce tells them apart.
+    ended = [(end.outcome, end.authorizer, end.nonce) for end in authorizations(receipt, call.asset)]
+    used = ("used", call.payer, call.nonce) in ended
+    return used and receipt.moved(call.asset, call.payer, call.payee, int(call.amount_atomic))
 
 
 async def chain_time_s(chain: ChainView) -> int:

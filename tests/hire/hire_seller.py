@@ -30,7 +30,7 @@ from trust.keys import NodeKeys
 
 PRICES = {"dear": "5000000"}
 SKILLS = ["echo", "ask", "version-1", "dear", "other-payee", "other-network", "silent", "refuse"]
-SKILLS += ["vanish", "fail", "unpaid", "lie", "misstate", "other-hash"]
+SKILLS += ["vanish", "fail", "unpaid", "lie", "misstate", "other-hash", "earlier-hash"]
 INSIDE = {"url": "http://169.254.169.254/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
 OTHER = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 
@@ -43,6 +43,7 @@ class Behaviour(AgentExecutor):
         self._payee = payee
         self.skills: dict[str, str] = {}
         self.payloads: list[dict[str, Any]] = []
+        self.settled: list[str] = []
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         raise NotImplementedError
@@ -101,6 +102,9 @@ class Behaviour(AgentExecutor):
         tx_hash = "0x" + "ab" * 32
         if skill != "lie":
             tx_hash = await asyncio.to_thread(settle, self._rpc_url, self._token, payload)
+            self.settled.append(tx_hash)
+        if skill == "earlier-hash":
+            tx_hash = self.settled[-2]
         if skill == "other-hash":
             first = await asyncio.to_thread(rpc, self._rpc_url, "eth_getBlockByNumber", "0x1", False)
             tx_hash = first["transactions"][0]

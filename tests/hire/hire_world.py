@@ -109,6 +109,7 @@ async def buyer_node(
     clock: Clock | None = None,
     window_s: int = 120,
     follow_s: float = 3,
+    chain: ChainView | None = None,
     on_point: Callable[[str], None] = lambda name: None,
 ) -> AsyncIterator[BuyerNode]:
     clock = clock or SystemClock()
@@ -117,7 +118,7 @@ async def buyer_node(
     web = GuardedClient(LOOPBACK)
     mandates = Mandates(database, spend, clock, NodeKeys.open(folder, "secret"), CHAIN_ID)
     bazaar = Bazaar(database, clock, AgentCards(web))
-    chain = ChainView(rpc_url, CHAIN_ID)
+    chain = chain or ChainView(rpc_url, CHAIN_ID)
     buyer = open_buyer(
         database=database,
         clock=clock,

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from hire_chain import settle
-from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet, start_seller
+from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet, buyer_node, start_seller
 from sqlalchemy import text
 
+from agentnode.devchain import CHAIN_ID
 from agentnode.hire import (
     CallUnknown,
     HireRefused,
@@ -21,9 +22,11 @@ from agentnode.hire import (
     SellerUnreachable,
     WalletTooLow,
 )
+from ledger.database import Database
 from ledger.errors import AgentNodeError, BudgetRefused
 from ledger.events import Events
 from ledger.money import Asset
+from trust.chain import ChainView
 from trust.chain_records import authorizations
 from trust.errors import AddressRefused
 
@@ -197,6 +200,32 @@ async def test_another_transaction_than_the_payments_is_not_taken_for_its_proof(
     proof = await node.chain.receipt(payment["tx_hash"])
     assert proof is not None
     assert payment["nonce"] in [end.nonce for end in authorizations(proof, payment["asset"])]
+
+
+@pytest.mark.parametrize("logs", [True, False])
+async def test_an_earlier_transfer_of_the_same_amount_is_not_taken_for_its_proof(
+    database: Database,
+    tmp_path: Path,
+    chain_url: str,
+    asset: Asset,
+    wallet: Wallet,
+    seller: SellerProcess,
+    logs: bool,
+) -> None:
+    """Payer, payee and price are those of the hire before; also where the chain's logs do not reach back."""
+    chain = ChainView(chain_url, CHAIN_ID) if logs else ForgetfulChain(chain_url, CHAIN_ID)
+    async with buyer_node(database, tmp_path, chain_url, asset, wallet, chain=chain) as node:
+        first = (await node.buyer.hire("t", work(seller, "ask")))["payment"]
+        second = (await node.buyer.hire("t", work(seller, "earlier-hash")))["payment"]
+    assert (first["evidence"], second["evidence"]) == ("chain", "chain" if logs else "none")
+    assert first["tx_hash"] != second["tx_hash"]
+
+
+class ForgetfulChain(ChainView):
+    """Keeps states and receipts, and no logs to search."""
+
+    async def authorization_end(self, token: str, authorizer: str, nonce: str, from_block: int) -> None:
+        return None
 
 
 async def test_a_receipt_that_states_another_payment_is_not_kept_and_the_chain_is_the_proof(
