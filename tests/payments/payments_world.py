@@ -100,6 +100,7 @@ async def opened(
     rpc_url: str = "",
     on_point: Callable[[str], None] = lambda name: None,
     wallets: OpenWallets | None = None,
+    queue_runs: bool = True,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """The gate with its queue running, on the chain or a proxy before it."""
@@ -112,7 +113,7 @@ async def opened(
     payments = await open_payments(
         said, database, clock, claims, keys, wallets or OpenWallets(), spend, events, on_point
     )
-    running = asyncio.create_task(payments.queue.run())
+    running = asyncio.ensure_future(payments.queue.run() if queue_runs else asyncio.Event().wait())
     try:
         yield World(chain, database, payments)
     finally:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
-from failing_rpc import FailingRpc, Fault
 from payments_world import OpenWallets, opened, signed_payload
+from rpc_proxy import LOSE_ANSWER, LOSE_REQUEST, Fate, RpcProxy, refused
 
 from agentnode.payments import PaymentRefused
 from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess
 
 
-@pytest.mark.parametrize("kind", ["refuse", "lose_request", "lose_answer"])
+@pytest.mark.parametrize(
+    "fate", [refused("out of sorts"), LOSE_REQUEST, LOSE_ANSWER], ids=["refused", "lost", "answer lost"]
+)
 async def test_a_failed_broadcast_in_the_midst_of_others_stops_none(
-    chain: ChainProcess, database: Database, tmp_path: Path, kind: Fault
+    chain: ChainProcess, database: Database, tmp_path: Path, fate: Fate
 ) -> None:
     """Twelve payments at once; the fourth broadcast fails. All twelve settle, each once, and so does a thirteenth."""
-    with FailingRpc(chain.url, lambda n: kind if n == 4 else "pass") as rpc:
+    broadcasts = itertools.count(1)
+
+    def rule(request: dict[str, Any]) -> Fate:
+        return fate if request["method"] == "eth_sendRawTransaction" and next(broadcasts) == 4 else None
+
+    with RpcProxy(chain.url, rule) as rpc:
         async with opened(chain, database, tmp_path, rpc_url=rpc.url) as world:
             payers = [chain.funded("1") for _ in range(12)]
             asked = [await world.require() for _ in payers]
@@ -33,23 +42,22 @@ async def test_a_failed_broadcast_in_the_midst_of_others_stops_none(
             entries = await world.journal()
             assert {entry.point for entry in entries} == {"settled"}
             assert len({entry.account_nonce for entry in entries}) == 13
-    assert rpc.broadcasts >= 13
+    assert next(broadcasts) > 13
 
 
 async def test_a_broadcast_that_is_always_refused_fails_its_payment_and_no_other(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:
     """The payer keeps its money, the same authorisation is good for a later try, and the queue goes on."""
-    refusing = True
-    with FailingRpc(chain.url, lambda n: "refuse" if refusing else "pass") as rpc:
+    with RpcProxy(chain.url, lambda r: refused("no") if r["method"] == "eth_sendRawTransaction" else None) as rpc:
         async with opened(chain, database, tmp_path, rpc_url=rpc.url) as world:
             payer, asked = chain.funded("1"), await world.require()
             payload = signed_payload(chain, payer, asked)
-            with pytest.raises(PaymentRefused) as refused:
+            with pytest.raises(PaymentRefused) as told:
                 await world.submit(asked, payload)
-            assert refused.value.x402_code == "SETTLEMENT_FAILED"
+            assert told.value.x402_code == "SETTLEMENT_FAILED"
             assert world.usdc(payer.address) == 1_000_000
-            refusing = False
+            rpc.rule = lambda request: None
             await world.submit(asked, payload)
             assert world.usdc(payer.address) == 990_000
 
@@ -69,9 +77,9 @@ async def test_a_restored_older_database_sells_no_payment_again(
     restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
     async with opened(chain, restored, tmp_path, wallets=wallets) as world:
         again = await world.require()
-        with pytest.raises(PaymentRefused) as refused:
+        with pytest.raises(PaymentRefused) as told:
             await world.submit(again, {**payload, "accepted": again.accepts_v2()})
-        assert refused.value.x402_code == "DUPLICATE_NONCE"
+        assert told.value.x402_code == "DUPLICATE_NONCE"
         await world.submit(again, signed_payload(chain, payer, again))
         assert world.usdc(payer.address) == 980_000
     await restored.close()
