@@ -32,8 +32,8 @@ class Endings:
         """`{use, mandate}`: spends at most what was authorised, gives the rest back, records the event with it.
 
         The same capture again is answered as before. What was signed is what moves: a use that was sent is captured
-        whole. Raises NotFound, HoldEnded, MandateRevoked where it was revoked before anything was sent,
-        BudgetExceeded, UseSent.
+        whole, and with the event of who has the chain's word for it. Raises NotFound, HoldEnded, MandateRevoked where
+        it was revoked before anything was sent, BudgetExceeded, UseSent.
         """
         use = await self._register.use(tenant_id, mandate_id, use_id)
         if use.state != "held":
@@ -42,6 +42,8 @@ class Endings:
             raise BudgetExceeded(amount_usd_nanos, use.amount_usd_nanos, "what the use was authorised for")
         if use.sent_at_us is None:
             await self._refuse_if_revoked(use)
+        elif event is None:
+            raise UseSent("a payment signed under this use has left; only the chain ends it")
         elif amount_usd_nanos != use.amount_usd_nanos:
             raise UseSent("a payment of the whole amount was signed under this use; capture the whole")
         if event is not None:

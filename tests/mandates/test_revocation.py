@@ -8,6 +8,7 @@ import pytest
 
 from ledger.clock import seconds
 from ledger.errors import AgentNodeError, InvalidInput, LedgerStopped
+from ledger.events import EventDraft
 from ledger.money import NANOS_PER_USD
 from mandates.errors import MandateExpired, MandateNotFound, MandateRevoked, MandateSuspended
 from tests.mandates.world import AGENT, DAY_S, GRANTOR, World, restarted, use
@@ -84,7 +85,8 @@ async def test_what_was_sent_before_the_revocation_is_left_to_the_chain(world: W
         await world.mandates.mark_sent("acme", unsent.use["id"])
     with pytest.raises(MandateRevoked):
         await world.mandates.mark_sent("acme", sent.use["id"])
-    await world.mandates.capture("acme", mandate["id"], sent.use["id"], 2 * USD)
+    event = EventDraft(kind="hire", tenant_id="acme")
+    await world.mandates.capture("acme", mandate["id"], sent.use["id"], 2 * USD, event)
     assert await world.money(mandate["id"]) == (2 * USD, 0)
 
 

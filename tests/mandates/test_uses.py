@@ -362,18 +362,24 @@ async def test_the_event_of_a_capture_names_mandate_and_use(world: World) -> Non
 
 
 async def test_what_was_sent_ends_only_by_the_chain(world: World) -> None:
-    """After mark_sent neither a release nor the lease's end frees the money; the whole is captured, or it lapses."""
+    """After mark_sent no release, no capture by hand and no lease's end ends it.
+
+    The whole is captured, with the event of who asked the chain, or it lapses.
+    """
     mandate = await world.grant()
+    event = EventDraft(kind="hire", tenant_id="acme")
     sent = await world.mandates.authorize("acme", mandate["id"], use(2))
     await world.mandates.mark_sent("acme", sent.use["id"])
     with pytest.raises(UseSent):
         await world.mandates.release("acme", mandate["id"], sent.use["id"])
     with pytest.raises(UseSent):
-        await world.mandates.capture("acme", mandate["id"], sent.use["id"], USD)
+        await world.mandates.capture("acme", mandate["id"], sent.use["id"], USD, event)
+    with pytest.raises(UseSent):
+        await world.mandates.capture("acme", mandate["id"], sent.use["id"], 2 * USD)
     world.clock.pass_s(3600)
     await world.spend.expire(sent.hold.id)
     assert await world.money(mandate["id"]) == (0, 2 * USD)
-    await world.mandates.capture("acme", mandate["id"], sent.use["id"], 2 * USD)
+    await world.mandates.capture("acme", mandate["id"], sent.use["id"], 2 * USD, event)
     assert await world.money(mandate["id"]) == (2 * USD, 0)
 
     unused = await world.mandates.authorize("acme", mandate["id"], use(3))
