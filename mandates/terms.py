@@ -130,6 +130,23 @@ def read_draft(body: Any) -> Draft:
     )
 
 
+def completed_as_asked(asked: Any, answered: Any) -> Terms:
+    """The terms of the body `asked`, with what a node adds (authority, chain id, nonce, valid_from) from its answer.
+
+    What a grantor signs is built from this, never taken from a node. Both are bodies as `read_draft` takes them. Raises
+    InvalidInput where either is none, or where the answer is incomplete or has other terms in anything else.
+    """
+    wanted, given = read_draft(asked), read_draft(answered)
+    if not given.is_complete:
+        raise InvalidInput("mandate", "was not completed")
+    completing = str(given.authority), cast(int, given.chain_id), str(given.nonce)
+    valid_from_s = cast(int, given.constraints.valid_from_s)
+    terms = wanted.completed(*completing, valid_from_s)
+    if terms != given.completed(*completing, valid_from_s):
+        raise InvalidInput("mandate", "is not the one that was asked for")
+    return terms
+
+
 def _read_kind(value: Any) -> Kind:
     if value not in get_args(Kind):
         raise InvalidInput("mandate.type", "must be intent, cart or payment")

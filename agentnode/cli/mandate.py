@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentnode.cli.local import TENANT, NodeClient, keystore, node
+from agentnode.cli.local import TENANT, NodeClient, NodeSaid, keystore, node
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
 from agentnode.cli.output import console, print_json
+from ledger.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from mandates import Terms
     from trust.keystore import Keystore
 
 app = typer.Typer(help="Mandates: signed authority to spend.", no_args_is_help=True)
@@ -59,7 +61,10 @@ def grant(
 def sign_mandate(
     client: NodeClient, store: Keystore, chain_id: int, grantor: str, agent: str, limits: dict[str, Any]
 ) -> dict[str, Any]:
-    """Prepare at the node, sign with the grantor's wallet, hand in. Wallets that are missing are made."""
+    """Prepare at the node, sign with the grantor's wallet, hand in. Wallets that are missing are made.
+
+    Raises NodeSaid where the node refuses, and before anything is signed where it answers with another mandate.
+    """
     from trust.signatures import didpkh, eip712
 
     grantor_did, agent_did = (
@@ -67,10 +72,34 @@ def sign_mandate(
     )
     wanted = {"type": "intent", "user_did": grantor_did, "agent_did": agent_did, "constraints": limits}
     prepared = client.call("POST", f"{_PATH}/prepare", {"mandate": wanted})
-    signature = eip712.sign(prepared["typed_data"], store.account(grantor))
-    made: dict[str, Any] = client.call("POST", _PATH, {"mandate": {**prepared["mandate"], "signature": signature}})
+    terms = _as_asked(wanted, prepared, chain_id)
+    signature = eip712.sign(terms.typed_data(), store.account(grantor))
+    made: dict[str, Any] = client.call("POST", _PATH, {"mandate": {**terms.shown(), "signature": signature}})
     granted: dict[str, Any] = made["mandate"]
     return granted
+
+
+def _as_asked(wanted: dict[str, Any], prepared: Any, chain_id: int) -> Terms:
+    """The terms to sign, built here: whoever answers at the node's address must not choose what a wallet signs."""
+    from mandates import completed_as_asked
+    from trust.signatures import eip712
+
+    try:
+        terms = completed_as_asked({"mandate": wanted}, {"mandate": prepared["mandate"]})
+        typed_data = terms.typed_data()
+        shown = prepared["typed_data"], prepared["digest"]
+    except (InvalidInput, KeyError, TypeError) as other:
+        raise _differ("its answer is not the mandate that was asked for") from other
+    if terms.chain_id != chain_id:
+        raise _differ(f"its chain is {terms.chain_id}, and the settings here say {chain_id}")
+    if shown != (typed_data, "0x" + eip712.digest(typed_data).hex()):
+        raise _differ("what it gave to sign is not the mandate that was asked for")
+    return terms
+
+
+def _differ(why: str) -> NodeSaid:
+    message = f"TERMS_DIFFER: the node is not to be trusted with this: {why}; nothing was signed"
+    return NodeSaid({"code": "TERMS_DIFFER", "message": message}, 502)
 
 
 @app.command("list")
