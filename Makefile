@@ -43,7 +43,7 @@ interop: $(READY) ## other people's clients, and the contracts rebuilt: needs th
 	@$(BIN)/pytest tests/interop -rs
 
 prove: $(READY) ## the long rounds: more workers, more crashes, both databases
-	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs
+	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs -n 2 --dist loadfile
 
 bench: $(READY) ## figures beside a named rival, as JSON too
 	@$(BIN)/python -m benchmarks

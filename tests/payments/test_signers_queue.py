@@ -18,9 +18,7 @@ from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess
 
 
-@pytest.mark.parametrize(
-    "fate", [refused("out of sorts"), LOSE_REQUEST, LOSE_ANSWER], ids=["refused", "lost", "answer lost"]
-)
+@pytest.mark.parametrize("fate", [refused("no"), LOSE_REQUEST, LOSE_ANSWER], ids=["refused", "lost", "unheard"])
 async def test_a_failed_broadcast_in_the_midst_of_others_stops_none(
     chain: ChainProcess, database: Database, tmp_path: Path, fate: Fate
 ) -> None:
