@@ -107,7 +107,7 @@ def _play(story: Story, processes: Processes, prompt: str) -> list[Path]:
         f"chain    {processes.rpc_url}", f"an EVM chain of its own, id {chain['chain_id']}; USDC at {token['address']}"
     )
     seller_data, buyer_data = _FOLDER / "seller", _FOLDER / "buyer"
-    seller_url, buyer_url = processes.start_node(seller_data), processes.start_node(buyer_data)
+    seller_url, buyer_url = processes.start_nodes(seller_data, buyer_data)
     story.step(f"seller   {seller_url}", "sells the skill `ask`")
     story.step(f"buyer    {buyer_url}", "will hire it")
 
