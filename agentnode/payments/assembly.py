@@ -43,6 +43,8 @@ class Wallets(Protocol):
 
     def create(self, name: str) -> str: ...
 
+    def put(self, name: str, private_key: str) -> str: ...
+
     def address(self, name: str) -> str | None: ...
 
     def account(self, name: str) -> LocalAccount: ...
@@ -116,5 +118,11 @@ def _address(wallets: Wallets, name: str) -> str:
 
 
 def _account(wallets: Wallets, name: str) -> LocalAccount:
-    _address(wallets, name)
+    if wallets.address(name) is None:
+        from eth_account import Account
+
+        made: LocalAccount = Account.create()
+        with contextlib.suppress(WalletExists):
+            wallets.put(name, made.key.hex())
+            return made
     return wallets.account(name)

@@ -60,7 +60,10 @@ class OpenWallets:
         self._accounts: dict[str, LocalAccount] = {}
 
     def create(self, name: str) -> str:
-        self._accounts[name] = Account.create()
+        return self.put(name, Account.create().key.hex())
+
+    def put(self, name: str, private_key: str) -> str:
+        self._accounts[name] = Account.from_key(private_key)
         return str(self._accounts[name].address)
 
     def address(self, name: str) -> str | None:
