@@ -84,6 +84,10 @@ class Following:
         """Bring a call as far as seller and chain allow now; what the seller has of it, content included."""
         # The money first: its end does not depend on a seller that may be silent.
         await self.end_payment(call, None)
+        return await self.look(call)
+
+    async def look(self, call: HireCall) -> SellerTask | None:
+        """The seller's task as it is now, written down until it has ended; None where the seller cannot be asked."""
         task = await self.ask(call)
         if task is not None and not call.task_ended:
             await self.note(call, task)
