@@ -107,7 +107,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
     app.include_router(mandates.router(authority, needs))
-    app.include_router(bazaar.router(catalog, buyer, needs))
+    app.include_router(bazaar.router(catalog, buyer, idempotency, needs))
     app.include_router(facilitator.router(paid.facilitator if paid else None))
     app.include_router(payments.router(gate))
     app.include_router(evidence.router(proofs, needs))

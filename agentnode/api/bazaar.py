@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import json
+import re
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 
 from agentnode.api.auth import JsonBody, Needs
 from agentnode.hire import Buyer, HireRequest
 from bazaar import Bazaar
 from ledger.accounts import Caller
+from ledger.errors import Conflict, InvalidInput
+from ledger.work import Idempotency
+
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,200}")
+_LEASE_S = 180
+"""Longer than a seller may take to name its price; a run that has lost its lease to another can no longer pay."""
 
 
-def router(bazaar: Bazaar, buyer: Buyer, needs: Needs) -> APIRouter:
+def router(bazaar: Bazaar, buyer: Buyer, idempotency: Idempotency, needs: Needs) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/bazaar")
     sells, spends = needs("bazaar"), needs("spend")
 
@@ -37,11 +46,42 @@ def router(bazaar: Bazaar, buyer: Buyer, needs: Needs) -> APIRouter:
         return await bazaar.validate(body)
 
     @routes.post("/call")
-    async def call(body: JsonBody, caller: Caller = spends) -> dict[str, Any]:
-        return await buyer.hire(caller.tenant_id, HireRequest.parse(body))
+    async def call(
+        body: JsonBody, caller: Caller = spends, idempotency_key: Annotated[str | None, Header()] = None
+    ) -> dict[str, Any]:
+        if idempotency_key is None:
+            return await buyer.hire(caller.tenant_id, HireRequest.parse(body))
+        return await _hire_once(buyer, idempotency, caller.tenant_id, idempotency_key, body)
 
     @routes.get("/calls/{call_id}")
     async def called(call_id: str, caller: Caller = spends) -> dict[str, Any]:
         return await buyer.call(caller.tenant_id, call_id)
 
     return routes
+
+
+async def _hire_once(
+    buyer: Buyer, idempotency: Idempotency, tenant_id: str, key: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    """The hire, or, under a key that came before, what became of the first: a call with a price as it stands now."""
+    if not _VISIBLE.fullmatch(key):
+        raise InvalidInput("Idempotency-Key", "must be 1 to 200 visible characters")
+    request, scope = HireRequest.parse(body), f"hire:{tenant_id}"
+    body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    replay = await idempotency.begin(scope, key, body_hash, _LEASE_S)
+    if replay is not None and replay.ref is not None:
+        return await buyer.call(tenant_id, replay.ref)
+    if replay is not None and replay.content is not None:
+        return dict(json.loads(replay.content))
+    if replay is not None:
+        raise Conflict("the work was free and is done, and its answer is no longer kept; use a new key")
+    try:
+        result = await buyer.hire(
+            tenant_id, request, lambda session, call_id: idempotency.bind(session, scope, key, call_id)
+        )
+    except BaseException:
+        await idempotency.abandon(scope, key)
+        raise
+    if result["payment"] is None:
+        await idempotency.finish(scope, key, tenant_id=tenant_id, status=200, content=json.dumps(result).encode())
+    return result

@@ -2,7 +2,7 @@
 
 from agentnode.hire.assembly import open_buyer
 from agentnode.hire.buyer import Buyer
-from agentnode.hire.calls import Calls
+from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.errors import (
     AssetMismatch,
@@ -23,6 +23,7 @@ from agentnode.hire.wallet import Wallets
 __all__ = [
     "AgentCards",
     "AssetMismatch",
+    "Bind",
     "Buyer",
     "CallUnknown",
     "Calls",

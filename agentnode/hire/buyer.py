@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from agentnode.hire.calls import Calls
+from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.errors import ListingNotActive
 from agentnode.hire.following import REQUEST_TIMEOUT_S, Following, until
@@ -54,11 +54,12 @@ class Buyer:
         self._payer = payer
         self._follow_s = follow_s
 
-    async def hire(self, tenant_id: str, request: HireRequest) -> dict[str, Any]:
+    async def hire(self, tenant_id: str, request: HireRequest, bind: Bind | None = None) -> dict[str, Any]:
         """One piece of work from one seller: `{call_id, resource_id, status, task, payment, mandate_use_id, attempts}`.
 
         `pending` where the money or the task has not reached its end in time; it is then brought there by the
-        recovery, and `call` shows it. Raises before anything was paid: NotFound, InvalidInput, AddressRefused,
+        recovery, and `call` shows it. `bind` hears the call's id before a payment leaves, and none leaves where it
+        raises; of free work it hears nothing. Raises before anything was paid: NotFound, InvalidInput, AddressRefused,
         FetchFailed, SellerUnreachable, SellerRefused, HireRefused's leaves, PaymentsAbsent, WalletUnknown,
         ChainUnavailable, and the refusals of mandates and budgets. Once a payment has left it raises nothing of that.
         """
@@ -72,7 +73,7 @@ class Buyer:
                 return await self._free(tenant_id, call_id, terms, asked)
             if self._payer is None:
                 raise PaymentsAbsent
-            call, signed = await self._payer.commit(tenant_id, call_id, request, terms, asked)
+            call, signed = await self._payer.commit(tenant_id, call_id, request, terms, asked, bind)
             task = await self._deliver(seller, call, signed, asked)
         return paid_result(call, task)
 

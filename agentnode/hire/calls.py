@@ -8,7 +8,7 @@ Whoever is late learns it: a point is only reached from the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy import and_, or_
 from sqlmodel import col, select
@@ -17,7 +17,10 @@ from agentnode.hire.errors import CallEnded, CallUnknown
 from agentnode.hire.tables import OPEN_POINTS, HireCall
 from agentnode.hire.wallet import SignedPayment
 from ledger.clock import SECOND_US, Clock
-from ledger.database import Database
+from ledger.database import AsyncSession, Database
+
+Bind = Callable[[AsyncSession, str], Awaitable[None]]
+"""Notes the call's id where the request came from, in the transaction after which its payment may leave."""
 
 LEASE_S = 120
 _TASK_ASKED_FOR_US = 24 * 3_600 * SECOND_US
@@ -38,11 +41,12 @@ class Calls:
             session.add(call)
         self.point("planned")
 
-    async def signed(self, call: HireCall, signed: SignedPayment, at_block: int) -> None:
+    async def signed(self, call: HireCall, signed: SignedPayment, at_block: int, bind: Bind | None = None) -> None:
         """Before the signature leaves: what it can be asked about by. Raises CallEnded where a recovery was faster."""
         moved = await self._move(
             call,
             ("planned",),
+            bind,
             point="signed",
             nonce=signed.nonce,
             valid_before_s=signed.valid_before_s,
@@ -91,7 +95,7 @@ class Calls:
         async with self._database.read() as session:
             return (await session.exec(asked.order_by(col(HireCall.created_at_us)))).all()
 
-    async def _move(self, call: HireCall, points: Sequence[str], **values: object) -> bool:
+    async def _move(self, call: HireCall, points: Sequence[str], bind: Bind | None = None, **values: object) -> bool:
         async with self._database.write() as session:
             row = await session.get(HireCall, call.id, with_for_update=True)
             assert row is not None, "journal rows are never deleted"
@@ -99,6 +103,8 @@ class Calls:
             if moved:
                 for name, value in {**values, "updated_at_us": self._clock.now_us()}.items():
                     setattr(row, name, value)
+                if bind is not None:
+                    await bind(session, call.id)
         for name in HireCall.model_fields:
             setattr(call, name, getattr(row, name))
         return moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from agentnode.hire.calls import Calls
+from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.ending import Ending
 from agentnode.hire.errors import WalletTooLow
 from agentnode.hire.purse import Purse
@@ -49,7 +49,13 @@ class Payer:
         self._window_s = window_s
 
     async def commit(
-        self, tenant_id: str, call_id: str, request: HireRequest, terms: ListedTerms, asked: SellerTask
+        self,
+        tenant_id: str,
+        call_id: str,
+        request: HireRequest,
+        terms: ListedTerms,
+        asked: SellerTask,
+        bind: Bind | None = None,
     ) -> tuple[HireCall, SignedPayment]:
         """A signed payment whose call is journaled and whose hold only the chain ends: it may leave now.
 
@@ -66,7 +72,7 @@ class Payer:
         call = self._call(tenant_id, call_id, request, terms, asked, quote, account.address)
         await self._calls.plan(call)
         try:
-            return call, await self._signed(call, request, account, quote, head.number)
+            return call, await self._signed(call, request, account, quote, head.number, bind)
         except BaseException as reason:
             # Nothing has left. What cannot be given back now is found again by its plan.
             failure = reason.code if isinstance(reason, AgentNodeError) else type(reason).__name__
@@ -74,13 +80,19 @@ class Payer:
             raise
 
     async def _signed(
-        self, call: HireCall, request: HireRequest, account: LocalAccount, quote: Quote, at_block: int
+        self,
+        call: HireCall,
+        request: HireRequest,
+        account: LocalAccount,
+        quote: Quote,
+        at_block: int,
+        bind: Bind | None,
     ) -> SignedPayment:
         hold = await self._purse.hold(call, request.category, request.agent_did, chain_id_of(call.network))
         await self._purse.mark_sent(call, hold)
         self._calls.point("marked")
         signed = await asyncio.to_thread(sign_payment, account, quote, self._asset, self._window_s)
-        await self._calls.signed(call, signed, at_block)
+        await self._calls.signed(call, signed, at_block, bind)
         return signed
 
     def _call(
