@@ -10,6 +10,8 @@ import typer
 from agentnode.cli.local import NodeClient, NodeSaid, node
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
 from agentnode.cli.output import UNCLEAR, console, fail, print_json
+from ledger.errors import InvalidInput
+from ledger.money import usd_exact, usd_nanos
 
 
 def hire(
@@ -66,6 +68,10 @@ def _cheapest(client: NodeClient, bazaar: str | None, max_price: str | None) -> 
         message = "NOTHING_FOUND: no listing fits; raise --max-price, or name an agent with --agent URL"
         raise NodeSaid({"code": "NOTHING_FOUND", "message": message}, 404)
     listing: dict[str, Any] = found["resources"][0]
+    if bazaar and max_price is None:
+        price = listing.get("price_per_call_usd_exact", listing.get("price_per_call_usd"))
+        asks = usd_exact(usd_nanos(price, "listing.price_per_call_usd"))
+        raise InvalidInput("--max-price", f"is needed with --bazaar: its first listing asks {asks} USD")
     return listing
 
 
