@@ -34,6 +34,7 @@ from ledger.work import Idempotency
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,200}")
+_LEAST_UNGUESSABLE = 22
 _TRIES, _TRY_AGAIN_S = 500, 0.02
 
 
@@ -166,7 +167,6 @@ class Intake:
         context_id = incoming.context_id or new_id("ctx")
         if not _VISIBLE.fullmatch(context_id):
             raise InvalidInput("message.contextId", "must be 1 to 200 visible ASCII characters")
-        identity = f"{caller.tenant_id}\0{caller.payer or ''}\0{incoming.request_hash}"
         return Task(
             id=task_id,
             context_id=context_id,
@@ -176,7 +176,7 @@ class Intake:
             x402_version=incoming.x402_version,
             price_usd_nanos=skill.price_usd_nanos,
             created_at_us=self._clock.now_us(),
-            open_key=hashlib.sha256(identity.encode()).hexdigest(),
+            open_key=_open_key(incoming, caller),
         )
 
     async def visible(self, task_id: str, caller: Caller) -> Task:
@@ -188,6 +188,19 @@ class Intake:
     async def as_it_stands(self, task: Task) -> Begun:
         stands = await self._reader.snapshot(task)
         return Begun(stands.task, stands.view, stands.seq)
+
+
+def _open_key(incoming: Incoming, caller: Caller) -> str | None:
+    """Under which an equal message is the same task.
+
+    None where nobody knows who asks and the message's id could be guessed: the task's id is its secret, and an equal
+    message of a stranger's would be told it. 22 characters of base64 carry 128 bits; a UUID has 36.
+    """
+    nobody = caller.tenant_id == ANONYMOUS.tenant_id and caller.payer is None
+    if nobody and len(incoming.message["messageId"]) < _LEAST_UNGUESSABLE:
+        return None
+    identity = f"{caller.tenant_id}\0{caller.payer or ''}\0{incoming.request_hash}"
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def _fresh(written: Written) -> Begun:

@@ -48,8 +48,8 @@ class Leases:
         """Tasks whose worker is gone."""
         return await self._some(TASK.c.lease_until_us <= self._clock.now_us())
 
-    async def unpaid(self) -> list[Task]:
-        """Tasks whose quote has run out and that nobody is paying."""
+    async def to_look_at(self) -> list[Task]:
+        """Tasks that nobody is paying whose quote has run out, or whose last payment was cut off a while ago."""
         return await self._some((TASK.c.expires_at_us <= self._clock.now_us()) & TASK.c.lease_until_us.is_(None))
 
     async def _some(self, which: object) -> list[Task]:

@@ -7,36 +7,31 @@ in the middle is found by the lapsed lease; whether money moved is asked of the 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from agentnode.a2a.errors import TaskBusy, TaskEnded, TaskMissing, TaskPaidByAnother
-from agentnode.a2a.events import Event, View, created, failed, said, status, status_of
+from agentnode.a2a import notices
+from agentnode.a2a.errors import TaskBusy, TaskEnded, TaskMissing, TaskNotStoppable, TaskPaidByAnother
+from agentnode.a2a.events import Event, View, created, said
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import TaskLog
 from agentnode.a2a.reading import TaskReader
-from agentnode.a2a.rules import FREE, end_unpaid, take_to_pay
+from agentnode.a2a.rules import FREE, take_to_pay, take_to_stop
 from agentnode.a2a.skills import Skill
-from agentnode.a2a.states import FAILED, INPUT_REQUIRED, WORKING
+from agentnode.a2a.states import CANCELED, INPUT_REQUIRED
 from agentnode.a2a.tables import Task
 from agentnode.a2a.worker import Worker
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
-from agentnode.payments.metadata import (
-    STATUS,
-    expired_metadata,
-    failed_metadata,
-    rejected_metadata,
-    required_metadata,
-    verified_metadata,
-)
-from ledger.clock import Clock
+from ledger.clock import SECOND_US, Clock
 from ledger.errors import Conflict
-from ledger.ids import new_id
-from ledger.money import usd_exact
 
 _WAIT_FOR_ANOTHER_S = 15.0
-_PAYING = "A payment of this task is being settled."
+_LOOK_AGAIN_US = 5 * SECOND_US
+
+Decided = asyncio.Future[Task]
+"""The task as it stands once it is known whether it is paid, or that this takes long."""
 
 
 class PaymentUnderWay(Conflict):
@@ -64,7 +59,7 @@ class Paying:
             task.id, skill.price_usd_nanos, self._resource, skill.description, incoming.input_hash
         )
         task.expires_at_us = asked.expires_at_us
-        return created(incoming.message, self._required(task, asked))
+        return created(incoming.message, notices.required(task, asked, self._now()))
 
     async def submit(self, task: Task, message: dict[str, Any], payload: Any) -> Task:
         """Take a payment and begin the work; the task as it stands when that is decided.
@@ -75,69 +70,71 @@ class Paying:
             held = await self._take(task.id)
         except (TaskBusy, TaskEnded):
             return await self._after_another(task.id, payload)
-        decided: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
-        job = self._worker.hold(held, self._settle(held, message, payload, decided))
-        # Whoever asked may go away: the settlement and the work go on.
+        return await self._decided(held, lambda decided: self._settle(held, message, payload, decided))
+
+    async def reject(self, task: Task, message: dict[str, Any]) -> Task:
+        """The client will not pay; what it has paid before is worked for all the same. Raises TaskBusy, TaskEnded."""
+        held = await self._held(task.id)
+        end = notices.declined(self._now())
+        return await self._decided(held, lambda decided: self._end_unpaid(held, [said(message)], end, decided))
+
+    async def cancel(self, task: Task, end: Event) -> None:
+        """Raises TaskEnded, and TaskNotStoppable where it is paid or its payment is on the way."""
+        rule = take_to_stop(self._leases.owner, self._leases.until_us())
+        held = (await self._log.alter(task.id, rule)).task
+        stands = await self._decided(held, lambda decided: self._end_unpaid(held, [], end, decided))
+        if stands.state != CANCELED:
+            raise TaskNotStoppable("the task's payment came first; it runs to its end")
+
+    async def look(self, task: Task) -> None:
+        """Its quote has run out, or a payment of it was cut off and may have been journaled since."""
+        asked = await self._asked(task)
+        try:
+            held = await self._held(task.id)
+        except (TaskBusy, TaskEnded):
+            return
+        if asked.expires_at_us <= self._now():
+            decided: Decided = asyncio.get_running_loop().create_future()
+            end = notices.expired(held, asked, self._now())
+            self._worker.hold(held, self._end_unpaid(held, [], end, decided))
+        else:
+            self._worker.hold(held, self._work_if_paid(held, asked))
+
+    async def recover(self, held: Task, view: View) -> tuple[Task, Receipt] | None:
+        """What became of the payment that was under way when the task's worker died; waits for its end."""
+        outcome = await self._outcome(held)
+        if isinstance(outcome, Receipt):
+            return (held if held.paid else await self._verified(held, outcome)), outcome
+        asked = await self._asked(held)
+        events: list[Event] = []
+        if outcome is not None:
+            events = [notices.refused(held, asked, outcome, self._now())]
+        elif held.state != INPUT_REQUIRED:
+            events = [{"kind": "status", "status": notices.required(held, asked, self._now())}]
+        await self._let_go(held, asked, events)
+        return None
+
+    async def _decided(self, held: Task, work: Callable[[Decided], Coroutine[Any, Any, None]]) -> Task:
+        """Whoever asked may go away: the settlement and the work go on."""
+        decided: Decided = asyncio.get_running_loop().create_future()
+        job = self._worker.hold(held, work(decided))
         both: set[asyncio.Future[Any]] = {job, decided}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if decided.done():
             return decided.result()
         await job
-        raise PaymentUnderWay(_PAYING)
+        raise PaymentUnderWay(notices.SETTLING)
 
-    async def reject(self, task: Task, message: dict[str, Any]) -> Task:
-        """The client will not pay."""
-        event = status(
-            FAILED,
-            self._now(),
-            text="The payment was declined.",
-            metadata=rejected_metadata(),
-            message_id=new_id("msg"),
-        )
-        written = await self._log.alter(task.id, end_unpaid(said(message), event))
-        await self._gate.reject(task.id)
-        return written.task
-
-    async def canceled(self, task: Task) -> None:
-        await self._gate.reject(task.id)
-
-    async def expire(self, task: Task) -> None:
-        """Its quote has run out."""
-        asked = await self._asked(task)
-        try:
-            await self._log.alter(task.id, end_unpaid(self._expired(task, asked)))
-        except (TaskBusy, TaskEnded):
-            return
-
-    async def recover(self, held: Task, view: View) -> tuple[Task, Receipt] | None:
-        """What became of the payment that was under way when the task's worker died; waits for its end."""
-        while True:
-            try:
-                outcome = await self._gate.outcome(held.id)
-                break
-            except SettlementPending as pending:
-                await asyncio.sleep((pending.retry_after_ms or 1_000) / 1_000)
-        if isinstance(outcome, Receipt):
-            return (held if held.paid else await self._verified(held, outcome)), outcome
-        if outcome is not None:
-            await self._worker.append(held, [self._refused(held, await self._asked(held), outcome)], **FREE)
-        elif held.state == INPUT_REQUIRED:
-            await self._worker.append(held, [], **FREE)
-        else:
-            waits = {"kind": "status", "status": self._required(held, await self._asked(held))}
-            await self._worker.append(held, [waits], **FREE)
-        return None
-
-    async def _settle(self, held: Task, message: dict[str, Any], payload: Any, decided: asyncio.Future[Task]) -> None:
+    async def _settle(self, held: Task, message: dict[str, Any], payload: Any, decided: Decided) -> None:
         try:
             receipt = await self._gate.submit(held.id, payload)
-        except PaymentRefused as refused:
-            end = self._refused(held, await self._asked(held), refused)
+        except PaymentRefused as refusal:
+            end = notices.refused(held, await self._asked(held), refusal, self._now())
             decided.set_result((await self._worker.append(held, [said(message), end], **FREE)).task)
             return
         except QuoteExpired:
-            end = self._expired(held, await self._asked(held))
-            decided.set_result((await self._worker.append(held, [said(message), end])).task)
+            end = notices.expired(held, await self._asked(held), self._now())
+            await self._end_unpaid(held, [said(message)], end, decided)
             return
         except SettlementPending:
             recovered = await self._settle_later(held, message, decided)
@@ -154,44 +151,81 @@ class Paying:
         else:
             held = await self._verified(held, receipt, said(message))
             decided.set_result(held)
-        first = (await self._reader.snapshot(held)).view["history"][0]
-        await self._worker.work(held, self._worker.work_of(held, first), [receipt])
+        await self._work(held, receipt)
 
-    async def _settle_later(
-        self, held: Task, message: dict[str, Any], decided: asyncio.Future[Task]
-    ) -> tuple[Task, Receipt] | None:
-        waits = status(
-            WORKING, self._now(), text=_PAYING, metadata={STATUS: "payment-submitted"}, message_id=new_id("msg")
-        )
+    async def _settle_later(self, held: Task, message: dict[str, Any], decided: Decided) -> tuple[Task, Receipt] | None:
+        waits = notices.settling(self._now())
         held = (await self._worker.append(held, [said(message), waits], expires_at_us=None)).task
         decided.set_result(held)
         return await self.recover(held, {})
 
+    async def _end_unpaid(self, held: Task, before: Sequence[Event], end: Event, decided: Decided) -> None:
+        """End a task that nobody paid for, or work for the payment that came first.
+
+        The requirement is void before the gate is asked: a payment that is still being verified, here or in a process
+        that is gone, is not journaled any more, so that what the gate answers stands.
+        """
+        await self._gate.reject(held.id)
+        try:
+            outcome = await self._gate.outcome(held.id)
+        except SettlementPending:
+            decided.set_result(held)
+            outcome = await self._outcome(held)
+        if isinstance(outcome, Receipt):
+            stands = await self._verified(held, outcome, *before)
+        else:
+            stands = (await self._worker.append(held, [*before, end])).task
+        if not decided.done():
+            decided.set_result(stands)
+        if isinstance(outcome, Receipt):
+            await self._work(stands, outcome)
+
+    async def _work_if_paid(self, held: Task, asked: PaymentRequirement) -> None:
+        outcome = await self._outcome(held)
+        if isinstance(outcome, Receipt):
+            await self._work(await self._verified(held, outcome), outcome)
+        else:
+            await self._let_go(held, asked, [])
+
+    async def _outcome(self, held: Task) -> Receipt | PaymentRefused | None:
+        """Whether the task was paid for, waiting while money may be moving."""
+        while True:
+            try:
+                return await self._gate.outcome(held.id)
+            except SettlementPending as pending:
+                await asyncio.sleep((pending.retry_after_ms or 1_000) / 1_000)
+
+    async def _let_go(self, held: Task, asked: PaymentRequirement, events: Sequence[Event]) -> None:
+        """Payable again. Whoever was cut off may journal its payment yet, so the gate is asked until the quote ends."""
+        look_at_us = min(asked.expires_at_us, self._now() + _LOOK_AGAIN_US)
+        await self._worker.append(held, events, **FREE, expires_at_us=look_at_us)
+
     async def _verified(self, held: Task, receipt: Receipt, *before: Event) -> Task:
-        event = status(
-            WORKING,
-            self._now(),
-            text="The payment has settled; the work begins.",
-            metadata=verified_metadata(),
-            message_id=new_id("msg"),
-        )
         columns = {"payer": receipt.payer, "receipt_id": receipt.id, "payment_id": receipt.payment_id}
-        return (await self._worker.append(held, [*before, event], expires_at_us=None, **columns)).task
+        events = [*before, notices.verified(self._now())]
+        return (await self._worker.append(held, events, expires_at_us=None, **columns)).task
+
+    async def _work(self, held: Task, receipt: Receipt) -> None:
+        first = (await self._reader.snapshot(held)).view["history"][0]
+        await self._worker.work(held, self._worker.work_of(held, first), [receipt])
+
+    async def _held(self, task_id: str) -> Task:
+        """The task, taken. Raises TaskBusy, TaskEnded."""
+        return (await self._log.alter(task_id, take_to_pay(self._leases.owner, self._leases.until_us()))).task
 
     async def _take(self, task_id: str) -> Task:
         """The task for this payment; waits while another one is being settled."""
         deadline = asyncio.get_running_loop().time() + _WAIT_FOR_ANOTHER_S
         with self._reader.listening(task_id) as listener:
             while True:
-                rule = take_to_pay(self._leases.owner, self._leases.until_us())
                 try:
-                    return (await self._log.alter(task_id, rule)).task
+                    return await self._held(task_id)
                 except TaskBusy:
                     task = await self._reader.task(task_id)
                     if task is None or task.state != INPUT_REQUIRED:
                         raise
                     if asyncio.get_running_loop().time() > deadline:
-                        raise PaymentUnderWay(_PAYING) from None
+                        raise PaymentUnderWay(notices.SETTLING) from None
                     await listener.wait(0.05)
                     listener.take()
 
@@ -214,22 +248,6 @@ class Paying:
         asked = await self._gate.requirement(task.id)
         assert asked is not None, "a priced task is written after its requirement"
         return asked
-
-    def _required(self, task: Task, asked: PaymentRequirement) -> dict[str, Any]:
-        return status_of(
-            INPUT_REQUIRED,
-            self._now(),
-            text=f"This costs {usd_exact(task.price_usd_nanos)} USD; send the payment on this task.",
-            metadata=required_metadata(asked, task.x402_version),
-            message_id=new_id("msg"),
-        )
-
-    def _refused(self, task: Task, asked: PaymentRequirement, refused: PaymentRefused) -> Event:
-        metadata = failed_metadata(asked, refused, task.x402_version)
-        return status(INPUT_REQUIRED, self._now(), text=refused.message, metadata=metadata, message_id=new_id("msg"))
-
-    def _expired(self, task: Task, asked: PaymentRequirement) -> Event:
-        return failed(QuoteExpired(), self._now(), new_id("msg"), expired_metadata(asked, task.x402_version))
 
     def _now(self) -> int:
         return self._clock.now_us()

@@ -58,24 +58,27 @@ def stop(event: Event) -> Rule:
     """Cancel: free work at any time, priced work until its payment is on the way."""
 
     def rule(task: Task) -> Change:
-        if task.paid:
-            raise TaskNotStoppable("the task was paid and is being worked on; it runs to its end")
-        if task.price_usd_nanos and task.lease_until_us is not None:
-            raise TaskNotStoppable("the task's payment is on the way; ask again when it has settled")
+        _check_stoppable(task)
         return Change([event])
 
     return rule
 
 
-def end_unpaid(*events: Event) -> Rule:
-    """End a task that waits for a payment which will not come."""
+def take_to_stop(owner: str, until_us: int) -> Rule:
+    """Take a priced task to cancel it: its requirement must be void before its end is written."""
 
     def rule(task: Task) -> Change:
-        if task.state != INPUT_REQUIRED or task.lease_until_us is not None:
-            raise TaskBusy
-        return Change(events)
+        _check_stoppable(task)
+        return Change(columns=_taken(task, owner, until_us))
 
     return rule
+
+
+def _check_stoppable(task: Task) -> None:
+    if task.paid:
+        raise TaskNotStoppable("the task was paid and is being worked on; it runs to its end")
+    if task.price_usd_nanos and task.lease_until_us is not None:
+        raise TaskNotStoppable("the task's payment is on the way; ask again when it has settled")
 
 
 def _taken(task: Task, owner: str, until_us: int) -> dict[str, Any]:

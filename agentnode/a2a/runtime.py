@@ -84,12 +84,12 @@ class TaskRuntime:
         await self._worker.close()
 
     async def tick(self) -> None:
-        """What is due: leases renewed, tasks of dead workers taken over, quotes that ran out ended."""
+        """What is due: leases renewed, tasks of dead workers taken over, tasks looked at that wait to be paid."""
         await self._worker.renew()
         await self.resume_abandoned()
         if self._paying is not None:
-            for task in await self._leases.unpaid():
-                await self._paying.expire(task)
+            for task in await self._leases.to_look_at():
+                await self._paying.look(task)
 
     async def resume_abandoned(self) -> None:
         """Take over the tasks whose worker is gone, and bring each to its end."""
@@ -161,12 +161,13 @@ class TaskRuntime:
         task = await self._intake.visible(task_id, caller)
         event = status(CANCELED, self._clock.now_us(), text="Canceled by its caller.", message_id=new_id("msg"))
         try:
-            await self._log.alter(task.id, stop(event))
+            if task.price_usd_nanos and self._paying is not None:
+                await self._paying.cancel(task, event)
+            else:
+                await self._log.alter(task.id, stop(event))
+                self._worker.stop(task.id)
         except TaskEnded as ended:
             raise TaskNotStoppable(f"the task is {ended.state}") from None
-        self._worker.stop(task.id)
-        if task.price_usd_nanos and self._paying is not None:
-            await self._paying.canceled(task)
         return (await self._reader.snapshot(task)).view
 
     @contextlib.asynccontextmanager

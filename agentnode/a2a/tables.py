@@ -56,7 +56,7 @@ class TaskRow(Row, table=True):
     lease_owner: str | None = None
     lease_until_us: int | None = Field(default=None, sa_type=BigInteger)
     expires_at_us: int | None = Field(default=None, sa_type=BigInteger)
-    """When its quote ends, while it waits to be paid"""
+    """When its payment is looked at, while it waits for one: at its quote's end, sooner where one was cut off"""
     open_key: str | None = Field(default=None, unique=True)
     """Caller, message id and parameters: an equal message is the same task, until it ends"""
     receipt_id: str | None = None

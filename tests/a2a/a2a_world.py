@@ -42,7 +42,10 @@ class FixedKey:
 
 
 class TestGate:
-    """A toll gate whose journal is a dict: a payload pays if it says so. `at_settling` is awaited in its midst."""
+    """A toll gate whose journal is a dict: a payload pays if it says so. `at_settling` is awaited in its midst.
+
+    Verifying goes on when whoever asked for it is cut off, as a thread does; `at_verifying` is awaited in its midst.
+    """
 
     __test__ = False
 
@@ -55,6 +58,8 @@ class TestGate:
         self.rejected: set[str] = set()
         self.booked: list[str] = []
         self.at_settling: Callable[[str], Any] | None = None
+        self.at_verifying: Callable[[str], Any] | None = None
+        self.verifying: set[asyncio.Task[None]] = set()
         self.pending = asyncio.Event()
         self.submissions = 0
 
@@ -97,16 +102,25 @@ class TestGate:
             if self.journal[task_id] != nonce:
                 raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
             return await self._receipt(task_id)
-        if self.asked[task_id].expires_at_us <= self._clock.now_us():
+        if task_id in self.rejected or self.asked[task_id].expires_at_us <= self._clock.now_us():
             raise QuoteExpired
-        if nonce == "bad":
-            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not the payer's")
-        self.journal[task_id] = nonce
+        verifying = asyncio.create_task(self._verify_and_plan(task_id, nonce))
+        self.verifying.add(verifying)
+        await asyncio.shield(verifying)
         if self.at_settling is not None:
             await self.at_settling(task_id)
         if nonce == "slow" and not self.pending.is_set():
             raise SettlementPending(f"pay_{task_id}")
         return await self._receipt(task_id)
+
+    async def _verify_and_plan(self, task_id: str, nonce: str) -> None:
+        if nonce == "bad":
+            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not the payer's")
+        if self.at_verifying is not None:
+            await self.at_verifying(task_id)
+        if task_id in self.rejected:
+            raise PaymentRefused("SETTLEMENT_FAILED", "the requirement is void")
+        self.journal[task_id] = nonce
 
     async def _receipt(self, task_id: str) -> Receipt:
         return self.settled.setdefault(
@@ -135,7 +149,8 @@ class TestGate:
         return await self._receipt(task_id)
 
     async def reject(self, task_id: str) -> None:
-        self.rejected.add(task_id)
+        if task_id not in self.journal:
+            self.rejected.add(task_id)
 
 
 def payload(nonce: str = "0x01") -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
 import pytest
 from a2a_world import FixedKey, Rpc, Stage, a_runtime, incoming_text, message
 from sqlalchemy import text
 
-from ledger.accounts import ANONYMOUS
+from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.vault import Vault
@@ -109,10 +110,10 @@ async def test_a_refused_request_does_not_use_up_its_key(rpc: Rpc) -> None:
 
 @pytest.mark.database
 async def test_a_bare_message_id_is_one_task_while_it_is_open(database: Database) -> None:
-    """Twenty equal messages at two workers: one task; when it has ended, the same message is a new one."""
+    """Twenty equal messages with a UUID at two workers: one task; when it has ended, the same message is a new one."""
     stage = Stage()
     one, two = a_runtime(database, stage, owner="one"), a_runtime(database, stage, owner="two")
-    asked = incoming_text("x", "slow", "m1")
+    asked = incoming_text("x", "slow", str(uuid.uuid4()))
     sent: list[Any] = [runtime.send(asked, ANONYMOUS, wait=False) for runtime in (one, two) for _ in range(10)]
     (task_id,) = {view["id"] for view in await asyncio.gather(*sent)}
     waiting = asyncio.create_task(two.send(asked, ANONYMOUS))
@@ -122,6 +123,32 @@ async def test_a_bare_message_id_is_one_task_while_it_is_open(database: Database
     assert (await two.send(asked, ANONYMOUS))["id"] != task_id
     await one.close()
     await two.close()
+
+
+@pytest.mark.parametrize("skill", ["slow", "ask"])
+async def test_strangers_never_share_a_task(rpc: Rpc, skill: str) -> None:
+    """The same text under an id that another could choose too, by callers nobody knows: to each a task of its own.
+
+    Who is known, by key or as a payer, shares it with nobody else, so any id is one task there.
+    """
+    params = {
+        "message": message("summarise", "a" * 21, metadata={"skill": skill}),
+        "configuration": {"returnImmediately": True},
+    }
+    strangers = [(await rpc.call("SendMessage", params))["task"]["id"] for _ in range(2)]
+    assert len(set(strangers)) == 2
+    alices = [(await rpc.call("SendMessage", params, **AS_ALICE))["task"]["id"] for _ in range(2)]
+    assert len(set(alices)) == 1 and alices[0] not in strangers
+
+
+async def test_a_payer_that_is_known_repeats_a_short_id(database: Database, stage: Stage) -> None:
+    """A proved address is somebody: its equal messages are one task, another's are another."""
+    runtime = a_runtime(database, stage)
+    first, second = (Caller(ANONYMOUS.tenant_id, None, frozenset(), payer) for payer in ("0x01", "0x02"))
+    asked = incoming_text("x", "slow", "1")
+    ids = [(await runtime.send(asked, caller, wait=False))["id"] for caller in (first, first, second)]
+    assert ids[0] == ids[1] != ids[2]
+    await runtime.close()
 
 
 async def test_content_is_sealed_and_ends(database: Database, stage: Stage) -> None:

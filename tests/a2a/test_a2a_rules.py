@@ -9,7 +9,7 @@ import pytest
 from agentnode.a2a import TaskBusy, TaskNotStoppable
 from agentnode.a2a.errors import TaskTakenOver
 from agentnode.a2a.events import fold, status
-from agentnode.a2a.rules import by_holder, end_unpaid, stop, take_over, take_to_pay
+from agentnode.a2a.rules import by_holder, stop, take_over, take_to_pay, take_to_stop
 from agentnode.a2a.tables import Task
 
 NOW = 1_000
@@ -38,10 +38,10 @@ PAID = replace(PRICED, state="working", receipt_id="rcpt_1")
         (SETTLING, stop(END), TaskNotStoppable),
         (LAPSED, stop(END), TaskNotStoppable),
         (PAID, stop(END), TaskNotStoppable),
-        (PRICED, end_unpaid(END), None),
-        (SETTLING, end_unpaid(END), TaskBusy),
-        (LAPSED, end_unpaid(END), TaskBusy),
-        (PAID, end_unpaid(END), TaskBusy),
+        (PRICED, take_to_stop("two", NOW + 9), None),
+        (SETTLING, take_to_stop("two", NOW + 9), TaskNotStoppable),
+        (LAPSED, take_to_stop("two", NOW + 9), TaskNotStoppable),
+        (PAID, take_to_stop("two", NOW + 9), TaskNotStoppable),
         (HELD, by_holder(HELD, [END]), None),
         (replace(HELD, fence=4), by_holder(HELD, [END]), TaskTakenOver),
         (replace(HELD, lease_owner="two"), by_holder(HELD, [END]), TaskTakenOver),
