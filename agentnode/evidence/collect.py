@@ -17,6 +17,8 @@ from trust.signatures import jws
 
 Lines = list[dict[str, Any]]
 
+_EVENT_MEMBERS = ("id", "kind", "at_us", "task_id", "payment_id", "receipt_id", "mandate_id", "mandate_use_id")
+
 
 class Hire(Protocol):
     """A paid call, as the buyer's journal has it."""
@@ -85,7 +87,7 @@ class Evidence:
         lines.append(await self._transaction(call.tx_hash))
         if call.receipt:
             lines.append({"kind": "receipt", "issuer": jws.claimed_signer(call.receipt), "jws": call.receipt})
-        lines.append(_event(await self._events.get(call.event_id)))
+        lines.append(event_line(await self._events.get(call.event_id)))
         return seal(lines, self._signer, self._clock.now_us(), call.created_at_us)
 
     async def of_task(self, task_id: str) -> bytes:
@@ -99,7 +101,7 @@ class Evidence:
         lines: Lines = []
         for receipt in receipts:
             lines += await self._received(receipt)
-        lines += [_event(event) for event in await self._events.of_task(task_id) if event.revenue_usd_nanos]
+        lines += [event_line(event) for event in await self._events.of_task(task_id) if event.revenue_usd_nanos]
         return seal(lines, self._signer, self._clock.now_us(), receipts[0].settled_at_us)
 
     async def _authority(self, tenant_id: str, mandate_id: str, use_id: str) -> Lines:
@@ -124,6 +126,8 @@ class Evidence:
             "price_usd_nanos": str(price_usd_nanos),
             "network": self._asset.network,
             "asset": self._asset.address.lower(),
+            "name": self._asset.name,
+            "version": self._asset.version,
             "decimals": self._asset.decimals,
             "usd_nanos_per_token": str(self._asset.usd_nanos_per_token),
             "payer": payer,
@@ -136,16 +140,24 @@ class Evidence:
         sent, receipt = await self._chain.transaction(tx_hash), await self._chain.receipt(tx_hash)
         if sent is None or receipt is None:
             raise NotFound(f"the chain does not know {tx_hash} (any more)")
+        try:
+            raw = raw_from_rpc(sent)
+        except ValueError as problem:
+            raise NotFound(f"{tx_hash} cannot be put in a bundle: {problem}") from problem
         return {
             "kind": "transaction",
             "network": self._asset.network,
             "hash": tx_hash,
-            "raw": raw_from_rpc(sent),
+            "raw": raw,
             "receipt": receipt.as_rpc(),
         }
 
 
-def _event(event: EconomicEvent) -> dict[str, Any]:
-    """The event with its amounts as decimal strings: JSON readers lose digits past 2**53."""
-    values = event.model_dump()
-    return {"kind": "event", "event": {k: str(v) if k.endswith("_usd_nanos") else v for k, v in values.items()}}
+def event_line(event: EconomicEvent) -> dict[str, Any]:
+    """What the event says of the purchase, and no more: what the work cost a seller is no buyer's business.
+
+    Amounts are decimal strings: JSON readers lose digits past 2**53.
+    """
+    amount = "cost_usd_nanos" if event.kind == "hire" else "revenue_usd_nanos"
+    said = {name: getattr(event, name) for name in _EVENT_MEMBERS}
+    return {"kind": "event", "event": {**said, amount: str(getattr(event, amount))}}
