@@ -15,8 +15,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from agentnode.a2a import Skill, Skills, TaskRuntime, Work, agent_card, echo, routes
+from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
+from agentnode.payments.metadata import Submission
 from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import SECOND_US, Clock, SystemClock
 from ledger.database import Database
@@ -39,6 +41,15 @@ class FixedKey:
         return bytes(byte ^ 0x5A for byte in key)
 
     unwrap = wrap
+
+
+class Shifted(SystemClock):
+    """A clock that a test moves on."""
+
+    shift_s = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.shift_s * 1_000_000
 
 
 class TestGate:
@@ -220,7 +231,7 @@ class Stage:
 def a_runtime(
     database: Database,
     stage: Stage,
-    gate: TestGate | None = None,
+    gate: Gate | None = None,
     owner: str = "one",
     clock: Clock | None = None,
     **settings: Any,
@@ -319,3 +330,10 @@ def incoming_text(text: str, skill: str, message_id: str, **fields: Any) -> Inco
     """A message as the runtime takes it, for tests that need no wire."""
     said = message(text, message_id)
     return Incoming(said, text, ({"skill": skill},), {"message": said}, "1.0", 2, **fields)
+
+
+def paying(task_id: str, paid: dict[str, Any] | None = None, status: str = "payment-submitted") -> Incoming:
+    """The payer's message."""
+    said = message("payment", "pay", taskId=task_id)
+    submission = Submission(status, payload() if paid is None else paid)  # type: ignore[arg-type]
+    return Incoming(said, "payment", ({},), {"message": said}, "1.0", 2, task_id=task_id, submission=submission)

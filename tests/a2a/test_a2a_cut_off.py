@@ -8,28 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from a2a_world import Stage, TestGate, a_runtime, incoming_text, message, payload
+from a2a_world import Shifted, Stage, TestGate, a_runtime, incoming_text, paying
 
 from agentnode.a2a import TaskEnded, TaskNotStoppable, TaskRuntime
-from agentnode.a2a.incoming import Incoming
-from agentnode.payments.metadata import Submission
 from ledger.accounts import ANONYMOUS
-from ledger.clock import SystemClock
 from ledger.database import Database
-
-
-class Shifted(SystemClock):
-    shift_s = 0
-
-    def now_us(self) -> int:
-        return super().now_us() + self.shift_s * 1_000_000
-
-
-def paying(task_id: str, paid: dict[str, Any] | None = None, status: str = "payment-submitted") -> Incoming:
-    """The payer's message."""
-    said = message("payment", "pay", taskId=task_id)
-    submission = Submission(status, payload() if paid is None else paid)  # type: ignore[arg-type]
-    return Incoming(said, "payment", ({},), {"message": said}, "1.0", 2, task_id=task_id, submission=submission)
 
 
 @dataclass
