@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledger.database import Database
+from tests.promises.table import pytest_terminal_summary  # noqa: F401  a hook, which pytest finds here by its name
 
 
 @pytest.fixture(scope="session")
