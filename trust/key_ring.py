@@ -57,9 +57,6 @@ class KeyRing:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return _WRAPPED + key_id + nonce + AESGCM(key).encrypt(nonce, secret, _WRAPPED + key_id)
 
-    def can_unwrap(self, wrapped: bytes) -> bool:
-        return self._wrapping_key_of(wrapped) is not None
-
     def unwrap(self, wrapped: bytes) -> bytes:
         """Raises KeysUnreadable where no key here wrapped it, or a byte of it changed."""
         key = self._wrapping_key_of(wrapped)
