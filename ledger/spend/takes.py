@@ -1,4 +1,4 @@
-"""How a hold takes from a budget: the whole amount, a share of it, one unit for as long as it lasts, or one for good."""
+"""How a hold takes from a budget: the whole amount, a share of it, a unit while it lasts, or a unit for good."""
 
 from __future__ import annotations
 
