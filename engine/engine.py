@@ -13,7 +13,7 @@ from engine.completion import Account, Call, Chunk, Completion, Quote
 from engine.errors import ModelUnavailable, ModelUnknown
 from engine.guard import bound
 from engine.metered import LEASE_S, MeteredCall, Settled
-from engine.providers import Piece, Provider, Providers
+from engine.providers import PATIENT, Piece, Provider, Providers
 from engine.request import CompletionRequest
 from engine.routing import Candidate, choose
 from engine.usage import Usage
@@ -54,7 +54,7 @@ class Engine:
         async with self._metered(chosen, request, account, call) as metered:
             await metered.sent()
             sent_us = self._clock.now_us()
-            answer = await provider.complete(chosen.model, request, chosen.bound.max_tokens)
+            answer = await provider.complete(chosen.model, request, chosen.bound.max_tokens, PATIENT)
             answered_us = self._clock.now_us()
             for choice in answer.choices:
                 metered.saw(_size(choice["message"]))
@@ -85,7 +85,8 @@ class Engine:
             text: list[str] = []
             last: list[Piece] = []
             usage: Usage | None = None
-            async with contextlib.aclosing(provider.stream(chosen.model, request, chosen.bound.max_tokens)) as pieces:
+            upstream = provider.stream(chosen.model, request, chosen.bound.max_tokens, PATIENT)
+            async with contextlib.aclosing(upstream) as pieces:
                 async for piece in pieces:
                     usage = piece.usage or usage
                     await metered.produced(sum(_size(choice["delta"]) for choice in piece.choices))

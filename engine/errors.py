@@ -9,6 +9,8 @@ AgentNodeError
     +-- UpstreamUnreachable             UPSTREAM_UNREACHABLE: nothing reached it, nothing is owed
     +-- UpstreamRefused                 UPSTREAM_REFUSED: it refused the call (4xx), nothing is owed
     |   +-- UpstreamBusy                UPSTREAM_BUSY: 429, with the wait it asked for
+    |   +-- UpstreamOverloaded          UPSTREAM_OVERLOADED: 503 or 529, with the wait it asked for
+    |   +-- UpstreamDenied              UPSTREAM_DENIED: 401, 402, 403 or an empty quota, the operator's trouble
     |   +-- PromptRejected      400     PROMPT_REJECTED: the upstream says the request itself is wrong
     +-- UpstreamTimedOut                UPSTREAM_TIMEOUT: sent, and no answer in time
     +-- UpstreamGarbled                 UPSTREAM_GARBLED: what it sent is not a completion
@@ -68,6 +70,18 @@ class UpstreamBusy(UpstreamRefused):
     """The upstream's rate limit was reached."""
 
     code = "UPSTREAM_BUSY"
+
+
+class UpstreamOverloaded(UpstreamRefused):
+    """The upstream has no room for anybody now: 503, or Anthropic's 529."""
+
+    code = "UPSTREAM_OVERLOADED"
+
+
+class UpstreamDenied(UpstreamRefused):
+    """The upstream does not take the operator's key or account: 401, 402, 403, or 429 for an empty quota."""
+
+    code = "UPSTREAM_DENIED"
 
 
 class PromptRejected(UpstreamRefused):

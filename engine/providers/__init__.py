@@ -5,13 +5,14 @@ from __future__ import annotations
 from engine.providers.embedder import Embedder
 from engine.providers.offline import OfflineProvider
 from engine.providers.openai_compatible import OpenAICompatible
-from engine.providers.provider import Answer, Piece, Provider
+from engine.providers.provider import PATIENT, Answer, Piece, Provider, Timing
 from engine.providers.providers import Providers
 from engine.providers.upstream_tables import upstream_from_table
 from engine.providers.upstreams import KNOWN, with_known
 
 __all__ = [
     "KNOWN",
+    "PATIENT",
     "Answer",
     "Embedder",
     "OfflineProvider",
@@ -19,6 +20,7 @@ __all__ = [
     "Piece",
     "Provider",
     "Providers",
+    "Timing",
     "upstream_from_table",
     "with_known",
 ]

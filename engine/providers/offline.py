@@ -6,13 +6,16 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.catalog import Model
 from engine.providers.embedder import Embedder
-from engine.providers.provider import Answer, Piece
+from engine.providers.provider import Answer, Piece, Timing
 from engine.request import CompletionRequest
 from engine.usage import Usage
+from ledger.clock import SECOND_US, Clock, SystemClock
 from ledger.errors import InvalidInput
+from ledger.ids import new_id
 
 SENTENCES = 3
 """How many a long text is answered with."""
@@ -36,23 +39,33 @@ class OfflineProvider:
 
     name = "offline"
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, clock: Clock | None = None) -> None:
         self._embedder = embedder
+        self._clock = clock or SystemClock()
 
-    async def complete(self, model: Model, request: CompletionRequest, max_tokens: int) -> Answer:
+    async def complete(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Answer:
         extract, usage = await asyncio.to_thread(self._answer, request, max_tokens)
-        message = {"role": "assistant", "content": " ".join(extract.sentences)}
-        return Answer([{"index": 0, "message": message, "finish_reason": _finish(extract)}], usage)
+        message = {"role": "assistant", "content": " ".join(extract.sentences), "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(extract)}
+        return Answer({**self._head(model, "chat.completion"), "choices": [choice]}, usage)
 
-    async def stream(self, model: Model, request: CompletionRequest, max_tokens: int) -> AsyncGenerator[Piece, None]:
+    async def stream(
+        self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
+    ) -> AsyncGenerator[Piece, None]:
         extract, usage = await asyncio.to_thread(self._answer, request, max_tokens)
+        head = self._head(model, "chat.completion.chunk")
         for index, sentence in enumerate(extract.sentences):
-            text = sentence if index == 0 else f" {sentence}"
-            yield Piece([{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}])
-        yield Piece([{"index": 0, "delta": {}, "finish_reason": _finish(extract)}], usage)
+            delta = {"role": "assistant", "content": sentence} if index == 0 else {"content": f" {sentence}"}
+            yield Piece({**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
+        finish = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": _finish(extract)}
+        yield Piece({**head, "choices": [finish]}, usage)
 
     async def close(self) -> None:
         """It holds nothing that must be given back."""
+
+    def _head(self, model: Model, kind: str) -> dict[str, Any]:
+        created = self._clock.now_us() // SECOND_US
+        return {"id": new_id("chatcmpl"), "object": kind, "created": created, "model": model.name}
 
     def _answer(self, request: CompletionRequest, max_tokens: int) -> tuple[Extract, Usage]:
         if request.choices > 1:

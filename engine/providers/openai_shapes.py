@@ -1,14 +1,43 @@
-"""OpenAI's wire shapes, read with suspicion: usage counts, choices, errors. Pure."""
+"""OpenAI's wire shapes, read with suspicion: answers, chunks, choices, usage counts. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from engine.errors import PromptRejected, UpstreamBusy, UpstreamError, UpstreamGarbled, UpstreamRefused
+from engine.errors import StreamCut, UpstreamError, UpstreamGarbled
+from engine.providers.provider import Answer, Piece
+from engine.providers.refusals import error_of
 from engine.usage import Usage
 
 _MAX_COUNT = 10**9
-_REJECTIONS = frozenset({400, 413, 422})
+
+
+def answer_of(body: Any, upstream: str) -> Answer:
+    """A whole completion. Raises UpstreamGarbled, and what an error object under status 200 means."""
+    _refuse_error(body, upstream, begun=False)
+    choices = choices_of(body, "message")
+    if not choices or not all(choice.get("finish_reason") for choice in choices):
+        raise UpstreamGarbled(f"{upstream} answered without a finished choice")
+    return Answer(body, usage_of(body.get("usage")))
+
+
+def piece_of(chunk: Any, upstream: str, begun: bool) -> Piece:
+    """A part of a stream. Raises UpstreamGarbled; an error object is StreamCut once the answer has begun."""
+    _refuse_error(chunk, upstream, begun)
+    choices_of(chunk, "delta")
+    return Piece(chunk, usage_of(chunk.get("usage")))
+
+
+def _refuse_error(body: Any, upstream: str, begun: bool) -> None:
+    error = body.get("error") if isinstance(body, dict) else None
+    if not error:
+        return
+    if begun:
+        raise StreamCut(f"{upstream} broke off its answer with an error")
+    status = error.get("code") if isinstance(error, dict) else None
+    if type(status) is int and 400 <= status < 600:  # OpenRouter's form
+        raise error_of(status, body, {}, upstream)
+    raise UpstreamError(f"{upstream} answered with an error")
 
 
 def usage_of(stated: Any) -> Usage | None:
@@ -46,33 +75,7 @@ def choices_of(body: Any, text_in: str) -> list[dict[str, Any]]:
     return choices
 
 
-def error_of(status: int, body: Any, retry_after: str | None, upstream: str) -> UpstreamError:
-    """The error for an answer that is not 200."""
-    if status in _REJECTIONS:
-        return PromptRejected(f"{upstream} rejected the request ({status}){_said(body)}")
-    if status == 429:
-        return UpstreamBusy(f"{upstream} is at its rate limit (429)", retry_after_ms=_wait_ms(retry_after))
-    if 300 <= status < 500:
-        return UpstreamRefused(f"{upstream} refused the call ({status}); the operator must check its key and model")
-    return UpstreamError(f"{upstream} failed ({status})")
-
-
 def _count(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
         return None
     return value
-
-
-def _said(body: Any) -> str:
-    # Only what concerns the request is passed on: other messages name the operator's key or organisation. It can
-    # quote the prompt, so it reaches the caller, whose it is, and no log or event.
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    return f": {message[:500]}" if isinstance(message, str) and message else ""
-
-
-def _wait_ms(retry_after: str | None) -> int | None:
-    try:
-        return max(0, int(float(retry_after) * 1000)) if retry_after else None
-    except (ValueError, OverflowError):
-        return None  # the date form: the caller's own back-off serves as well

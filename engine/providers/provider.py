@@ -11,38 +11,68 @@ from engine.request import CompletionRequest
 from engine.usage import Usage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The deadlines of one attempt, counted from its start."""
+
+    first_byte_s: float
+    """Until the headers of a whole answer, or the first event of a stream; then UpstreamTimedOut."""
+    total_s: float
+    """Until the answer's end; then UpstreamTimedOut."""
+
+
+PATIENT = Timing(first_byte_s=120.0, total_s=600.0)
+"""Of a call that has no deadline of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole completion: OpenAI's `choices` as they came, and the usage if a well-formed one came with them."""
+    """A whole completion. `body` is the upstream's `chat.completion` object, with at least one finished choice."""
 
-    choices: list[dict[str, Any]]
+    body: dict[str, Any]
     usage: Usage | None
+    """None where no well-formed one came with it."""
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        choices: list[dict[str, Any]] = self.body["choices"]
+        return choices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """One part of a streamed completion: OpenAI's `choices` with their deltas, the usage on the last one."""
+    """One part of a streamed completion. `chunk` is the upstream's `chat.completion.chunk` object.
 
-    choices: list[dict[str, Any]]
+    Its `choices` are a list, each with a `delta`. Where several pieces carry a usage, the last one counts.
+    """
+
+    chunk: dict[str, Any]
     usage: Usage | None = None
 
     @property
+    def choices(self) -> list[dict[str, Any]]:
+        choices: list[dict[str, Any]] = self.chunk["choices"]
+        return choices
+
+    @property
     def finishes(self) -> bool:
-        return any(choice.get("finish_reason") for choice in self.choices)
+        return any(choice.get("finish_reason") for choice in self.chunk["choices"])
 
 
 class Provider(Protocol):
     """Serves completions of the models of one upstream.
 
-    Both raise UpstreamError leaves, which say whether the call was reached and may be billed, and InvalidInput for
-    what this provider cannot take. A stream that ends without an error is whole.
+    `max_tokens` limits one answer. Both raise UpstreamError leaves, which say whether the call was reached and may be
+    billed, and InvalidInput for what this provider cannot take. A stream that ends without an error is whole.
     """
 
     @property
     def name(self) -> str: ...
 
-    async def complete(self, model: Model, request: CompletionRequest, max_tokens: int) -> Answer: ...
+    async def complete(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Answer: ...
 
-    def stream(self, model: Model, request: CompletionRequest, max_tokens: int) -> AsyncGenerator[Piece, None]: ...
+    def stream(
+        self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
+    ) -> AsyncGenerator[Piece, None]: ...
 
     async def close(self) -> None: ...

@@ -13,7 +13,9 @@ from engine.errors import (
     PromptRejected,
     StreamCut,
     UpstreamBusy,
+    UpstreamDenied,
     UpstreamGarbled,
+    UpstreamOverloaded,
     UpstreamRefused,
     UpstreamTimedOut,
     UpstreamUnreachable,
@@ -108,16 +110,20 @@ async def test_a_call_is_held_on_all_budgets_or_on_none(world: World, upstream: 
     ("behaviour", "error"),
     [
         ({"status": 400}, PromptRejected),
-        ({"status": 401}, UpstreamRefused),
+        ({"status": 401}, UpstreamDenied),
+        ({"status": 402}, UpstreamDenied),
+        ({"status": 403}, UpstreamDenied),
         ({"status": 404}, UpstreamRefused),
         ({"status": 429, "retry_after": "2"}, UpstreamBusy),
+        ({"status": 503, "retry_after": "2"}, UpstreamOverloaded),
+        ({"status": 529}, UpstreamOverloaded),
         ({"status": 302}, UpstreamRefused),
     ],
 )
 async def test_a_refused_call_costs_nothing_and_has_its_row(
     world: World, upstream: FakeUpstream, behaviour: dict[str, Any], error: type[UpstreamError]
 ) -> None:
-    """A 4xx is not billed: the hold is released, and the one row of the call says why."""
+    """A 4xx or an overload is not billed: the hold is released, and the one row of the call says why."""
     upstream.behave(behaviour)
     with pytest.raises(error) as raised:
         await world.complete(ask("a question"))
@@ -126,14 +132,16 @@ async def test_a_refused_call_costs_nothing_and_has_its_row(
     [row] = await world.rows()
     assert (row.cost_usd_nanos, row.decision, row.deny_code) == (0, "upstream_refused", error.code)
     assert upstream.count == 1
-    assert raised.value.retry_after_ms == (2_000 if error is UpstreamBusy else None)
+    assert raised.value.retry_after_ms == (2_000 if "retry_after" in behaviour else None)
 
 
 @pytest.mark.parametrize(
     ("behaviour", "error"),
     [
         ({"status": 500}, UpstreamError),
-        ({"status": 503}, UpstreamError),
+        ({"status": 504}, UpstreamError),
+        ({"status": 408}, UpstreamTimedOut),
+        ({"raw": '{"error": {"message": "no"}}'}, UpstreamError),
         ({"drop": True}, StreamCut),
         ({"cut_after": 1}, StreamCut),
         ({"raw": "no json"}, UpstreamGarbled),

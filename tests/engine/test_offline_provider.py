@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import OFFLINE, CompletionRequest
-from engine.providers import Embedder, OfflineProvider
+from engine.providers import PATIENT, Embedder, OfflineProvider
 from engine.providers.offline import split
 from ledger.errors import InvalidInput
 from tests.engine.world import World, ask
@@ -29,7 +29,7 @@ words = st.text("abcdefg ?!.\n,é€世。", min_size=1, max_size=300).filter(la
 
 
 async def answer(request: CompletionRequest, max_tokens: int = 1_024) -> tuple[str, str]:
-    [choice] = (await PROVIDER.complete(OFFLINE, request, max_tokens)).choices
+    [choice] = (await PROVIDER.complete(OFFLINE, request, max_tokens, PATIENT)).choices
     return choice["message"]["content"], choice["finish_reason"]
 
 
@@ -48,7 +48,7 @@ async def test_it_answers_with_the_most_central_sentences_in_their_order() -> No
 async def test_each_sentence_of_an_answer_stands_in_the_text(text: str, max_tokens: int) -> None:
     """And the answer keeps to its limit; a single sentence that is longer is cut, and says so."""
     provider = PROVIDER
-    pieces = [piece async for piece in provider.stream(OFFLINE, ask(text), max_tokens)]
+    pieces = [piece async for piece in provider.stream(OFFLINE, ask(text), max_tokens, PATIENT)]
     sentences = [choice["delta"]["content"].removeprefix(" ") for piece in pieces[:-1] for choice in piece.choices]
     whole = " ".join(sentences)
     assert all(sentence in text for sentence in sentences)
