@@ -1,10 +1,13 @@
 """The engine's leaves of the error tree.
 
 AgentNodeError
++-- NoModelServes               400     NO_MODEL_SERVES: no model does what the request asks under its own conditions
++-- ModelNotAllowed             403     MODEL_NOT_ALLOWED: the tenant's policy keeps out who could serve
 +-- NotFound
 |   +-- ModelUnknown            404     MODEL_NOT_FOUND: no catalog prices it, so it is not called
 +-- Unavailable
 |   +-- ModelUnavailable        503     MODEL_UNAVAILABLE: priced, but its upstream has no key here
+|   +-- UpstreamsShut           503     UPSTREAMS_SHUT: all that could serve rest after failures or wait at their limits
 +-- UpstreamError               502     UPSTREAM_ERROR: the upstream answered with a failure, or with nothing of use
     +-- UpstreamUnreachable             UPSTREAM_UNREACHABLE: nothing reached it, nothing is owed
     +-- UpstreamRefused                 UPSTREAM_REFUSED: it refused the call (4xx), nothing is owed
@@ -24,6 +27,20 @@ from typing import ClassVar
 from ledger.errors import AgentNodeError, NotFound, Unavailable
 
 
+class NoModelServes(AgentNodeError):
+    """No model does what the request asks under the conditions that it sets; says which one is in the way."""
+
+    code = "NO_MODEL_SERVES"
+    status = 400
+
+
+class ModelNotAllowed(AgentNodeError):
+    """The tenant's policy keeps out every model that could serve the request."""
+
+    code = "MODEL_NOT_ALLOWED"
+    status = 403
+
+
 class ModelUnknown(NotFound):
     """No catalog prices the model, so it is not called."""
 
@@ -34,6 +51,12 @@ class ModelUnavailable(Unavailable):
     """The model is priced, but nothing here can serve the request with it."""
 
     code = "MODEL_UNAVAILABLE"
+
+
+class UpstreamsShut(Unavailable):
+    """All upstreams that could serve the request rest after failures, or wait until their limits allow calls again."""
+
+    code = "UPSTREAMS_SHUT"
 
 
 class UpstreamError(AgentNodeError):

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from engine.catalog import Model
-from engine.guard import Bound
 from engine.request import CompletionRequest
+from engine.routing.candidate import Candidate
 
 ENOUGH_QUALITY = 0.3
 """Above the offline provider's and below every real tier's: price decides among models that are of use."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model that could be called for a request, and what the call can cost at most."""
-
-    model: Model
-    bound: Bound
 
 
 def choose(candidates: Sequence[Candidate], request: CompletionRequest) -> list[Candidate]:
