@@ -10,6 +10,8 @@ AgentNodeError                      code, status, retry_after_ms, param
 |   +-- IdempotencyConflict         IDEMPOTENCY_CONFLICT
 |   +-- RequestInProgress           REQUEST_IN_PROGRESS: the first of the same requests is still at work
 |   +-- HoldEnded                   HOLD_ENDED: captured, released or swept before
+|   +-- SessionEnded                SESSION_ENDED: it was ended, or revoked
+|   +-- SessionExpired              SESSION_EXPIRED: its time is over
 |   +-- ClaimLost                   CLAIM_LOST: another worker took the work over (ledger/work)
 +-- Unavailable             503     UNAVAILABLE: cannot check, so does not allow
     +-- DatabaseUnavailable         DATABASE_UNAVAILABLE
@@ -141,6 +143,18 @@ class HoldEnded(Conflict):
     """The hold was captured, released or swept before."""
 
     code = "HOLD_ENDED"
+
+
+class SessionEnded(Conflict):
+    """The session was ended, or revoked."""
+
+    code = "SESSION_ENDED"
+
+
+class SessionExpired(Conflict):
+    """The session's time is over."""
+
+    code = "SESSION_EXPIRED"
 
 
 class Unavailable(AgentNodeError):

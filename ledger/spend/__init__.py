@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from ledger.events import EventDraft
-from ledger.spend.budgets import Budget, NewBudget
+from ledger.spend.budgets import Budget, NewBudget, cap, existing, fit, fits
 from ledger.spend.operations import Captured, EndsBy, Hold, HoldState
 from ledger.spend.spend import Spend
 from ledger.spend.sweeper import Sweeper
+from ledger.spend.takes import Take, count, share, slot, whole
 
-__all__ = ["Budget", "Captured", "EndsBy", "EventDraft", "Hold", "HoldState", "NewBudget", "Spend", "Sweeper"]
+__all__ = [
+    "Budget",
+    "Captured",
+    "EndsBy",
+    "EventDraft",
+    "Hold",
+    "HoldState",
+    "NewBudget",
+    "Spend",
+    "Sweeper",
+    "Take",
+    "cap",
+    "count",
+    "existing",
+    "fit",
+    "fits",
+    "share",
+    "slot",
+    "whole",
+]

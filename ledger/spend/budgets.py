@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
+from sqlmodel import col, select
 
 from ledger.clock import SECOND_US
-from ledger.database import Database
+from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict, IdempotencyConflict, NotFound
 from ledger.spend import checks
 from ledger.spend.tables import BudgetRow
@@ -22,6 +24,10 @@ _OPEN = text(
 _SET_LIMIT = text(
     "UPDATE budgets SET limit_usd_nanos = :limit, version = version + 1"
     " WHERE id = :id AND spent_usd_nanos + held_usd_nanos <= :limit RETURNING id"
+)
+_CAP = text(
+    "UPDATE budgets SET limit_usd_nanos = CASE WHEN spent_usd_nanos + held_usd_nanos > :limit"
+    " THEN spent_usd_nanos + held_usd_nanos ELSE :limit END, version = version + 1 WHERE id = :id RETURNING id"
 )
 _LATEST_PERIOD = text("SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'day'")
 
@@ -85,6 +91,44 @@ async def set_limit(database: Database, budget_id: str, limit_usd_nanos: int) ->
     return _budget(row)
 
 
+async def cap(session: AsyncSession, budget_id: str, limit_usd_nanos: int) -> None:
+    """In the caller's transaction: this limit, or what is spent and held where that is more, so that no room is left.
+
+    Raises NotFound.
+    """
+    change = {"id": budget_id, "limit": checks.amount(limit_usd_nanos, "limit_usd_nanos")}
+    if (await (await session.connection()).execute(_CAP, change)).first() is None:
+        raise NotFound(f"there is no budget {budget_id}")
+
+
+async def fits(session: AsyncSession, limited: Sequence[NewBudget]) -> bool:
+    """Whether each is there with its limit, or as near to it as what is spent and held allows."""
+    asked = select(BudgetRow).where(col(BudgetRow.id).in_([budget.id for budget in limited]))
+    rows = {row.id: row for row in (await session.exec(asked)).all()}
+    return all(budget.id in rows and _fits(rows[budget.id], budget.limit_usd_nanos) for budget in limited)
+
+
+async def fit(
+    session: AsyncSession, limited: Sequence[NewBudget], now_us: int, purses: Sequence[NewBudget] = ()
+) -> None:
+    """In the caller's transaction: makes those that are absent, and gives the limited ones their limit as `cap` does.
+
+    Rows are locked in the order of their ids, as everywhere.
+    """
+    connection = await session.connection()
+    leave = {purse.id for purse in purses}
+    for budget in sorted((*limited, *purses), key=lambda each: each.id):
+        checks.name(budget.id, "budget.id")
+        await connection.execute(_OPEN, {**vars(budget), "created_at_us": now_us})
+        if budget.id not in leave:
+            await cap(session, budget.id, budget.limit_usd_nanos)
+
+
+async def existing(session: AsyncSession, ids: Sequence[str]) -> frozenset[str]:
+    """Those of the ids that are budgets."""
+    return frozenset((await session.exec(select(BudgetRow.id).where(col(BudgetRow.id).in_(ids)))).all())
+
+
 async def read_budget(database: Database, budget_id: str) -> Budget | None:
     async with database.read() as session:
         row = await session.get(BudgetRow, budget_id)
@@ -104,6 +148,10 @@ def utc_day(now_us: int) -> str:
 
 def day_budget(tenant_id: str, day: str, limit_usd_nanos: int) -> NewBudget:
     return NewBudget(f"day:{tenant_id}:{day}", tenant_id, "day", limit_usd_nanos, day)
+
+
+def _fits(row: BudgetRow, limit_usd_nanos: int) -> bool:
+    return row.limit_usd_nanos == max(limit_usd_nanos, row.spent_usd_nanos + row.held_usd_nanos)
 
 
 def _budget(row: BudgetRow) -> Budget:

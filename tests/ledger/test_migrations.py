@@ -96,4 +96,8 @@ async def _schema(database: Database) -> set[str]:
             return {" | ".join(row) for row in rows if row[1] != "alembic_version"}
         query = "SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version'"
         found = (await connection.execute(text(query))).all()
-        return {f"{table} | {line.strip().rstrip(',')}" for table, sql in found for line in sql.splitlines()}
+        return {
+            f"{table} | {line.strip().rstrip(',')}".replace('"', "")
+            for table, sql in found
+            for line in sql.splitlines()
+        }

@@ -1,0 +1,93 @@
+"""The names of periods and of the budgets that stand for them. Hours, days and months are UTC's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+
+from ledger.accounts.policy import OwnerBudget
+from ledger.clock import SECOND_US
+from ledger.database import AsyncSession
+from ledger.money import MAX_USD_NANOS
+from ledger.spend import NewBudget
+
+_LATEST = text(
+    "SELECT (SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'rate'),"
+    " (SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'day')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    hour: str
+    """`2026-01-31T12`"""
+    day: str
+    """`2026-01-31`"""
+
+    @property
+    def month(self) -> str:
+        return self.day[:7]
+
+
+def periods_at(now_us: int) -> Periods:
+    now = datetime.fromtimestamp(now_us // SECOND_US, UTC)
+    return Periods(now.strftime("%Y-%m-%dT%H"), now.date().isoformat())
+
+
+async def current_periods(session: AsyncSession, tenant_id: str, now_us: int) -> Periods:
+    """The periods of now, or the last that the tenant has budgets for: a clock that moves back reopens nothing."""
+    now = periods_at(now_us)
+    row = (await (await session.connection()).execute(_LATEST, {"tenant_id": tenant_id})).one()
+    return Periods(max(now.hour, row[0] or ""), max(now.day, row[1] or ""))
+
+
+def rate_budget(tenant_id: str, owner: str, hour: str, requests: int) -> NewBudget:
+    """`owner` is the tenant's id, or the id of a key that has a policy of its own."""
+    return NewBudget(f"rate:{owner}:{hour}", tenant_id, "rate", requests, hour)
+
+
+def day_budget(tenant_id: str, owner: str, day: str, limit_usd_nanos: int) -> NewBudget:
+    return NewBudget(f"day:{owner}:{day}", tenant_id, "day", limit_usd_nanos, day)
+
+
+def slots_budget(tenant_id: str, owner: str, slots: int) -> NewBudget:
+    return NewBudget(f"slots:{owner}", tenant_id, "slots", slots)
+
+
+def owner_budget(tenant_id: str, budget: OwnerBudget, periods: Periods) -> NewBudget:
+    period = {"day": periods.day, "month": periods.month, "total": "total"}[budget.period]
+    budget_id = f"owner:{tenant_id}:{budget.owner_type}:{budget.owner_id}:{period}"
+    return NewBudget(budget_id, tenant_id, "owner", budget.limit_usd_nanos, period)
+
+
+def promotion_budget(day: str, limit_usd_nanos: int) -> NewBudget:
+    """What the node gives away in a day."""
+    return NewBudget(f"promotion:{day}", "node", "promotion", limit_usd_nanos, day)
+
+
+def open_budget(tenant_id: str) -> NewBudget:
+    """Where the operator pays: caps bound it, this does not."""
+    return NewBudget(f"open:{tenant_id}", tenant_id, "open", MAX_USD_NANOS)
+
+
+def cap_id(session_id: str) -> str:
+    return f"session:{session_id}"
+
+
+def cap_budget(tenant_id: str, session_id: str, limit_usd_nanos: int) -> NewBudget:
+    """What may be spent in a session, whoever pays."""
+    return NewBudget(cap_id(session_id), tenant_id, "session", limit_usd_nanos)
+
+
+def credits_budget(tenant_id: str, test: bool) -> NewBudget:
+    """A tenant's credits: money, made empty. Test money has a budget of its own."""
+    kind = "test-credits" if test else "credits"
+    return NewBudget(f"{kind}:{tenant_id}", tenant_id, kind, 0)
+
+
+def funds_budget(tenant_id: str, session_id: str, test: bool) -> NewBudget:
+    """What a session was funded with: money, made empty."""
+    kind = "test-funds" if test else "funds"
+    return NewBudget(f"{kind}:{session_id}", tenant_id, kind, 0)
