@@ -12,14 +12,14 @@ from fastapi import FastAPI
 
 from agentnode import __version__, ticking
 from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
-from agentnode.api import auth, bazaar, devchain, errors, evidence, facilitator, health, mandates, payments
+from agentnode.api import auth, bazaar, cache, devchain, errors, evidence, facilitator, health, mandates, payments
 from agentnode.evidence.collect import Evidence
 from agentnode.hire import AgentCards, Calls, open_buyer
 from agentnode.migrations import LOCATIONS
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
-from engine import Account, Catalog, Engine, Providers, upstream_from_table, with_known
+from engine import Account, Cache, Catalog, Embedder, Engine, Providers, upstream_from_table, with_known
 from ledger.accounts import Accounts
 from ledger.clock import SystemClock
 from ledger.database import Database
@@ -56,6 +56,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     providers = Providers.from_environment(os.environ, upstreams)
     engine = Engine(spend, Catalog.load(upstreams), providers, clock, lease_s=settings.hold_lease_s)
 
+    answers = Cache(database, clock, vault, keys, Embedder())
+
     async def own_account() -> Account:
         return Account("node", (await spend.open_day_budget("node", usd_nanos(settings.node_usd_per_day)),))
 
@@ -88,7 +90,13 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         await spend.start()
         await runtime.start()
         settling = asyncio.create_task(paid.queue.run()) if paid else None
-        ticks = ((5, Sweeper(database, spend, clock).sweep), (2, buyer.settle_open_calls), (600, vault.delete_ended))
+        ticks = (
+            (5, Sweeper(database, spend, clock).sweep),
+            (2, buyer.settle_open_calls),
+            (5, answers.flush),
+            (60, answers.delete_ended),
+            (600, vault.delete_ended),
+        )
         with ticking.scheduled(ticks):
             yield
         await runtime.close()
@@ -96,6 +104,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
             settling.cancel()
             await asyncio.wait([settling])
             await paid.close()
+        await answers.flush()
         await spend.close()
         await engine.close()
         await web.aclose()
@@ -108,6 +117,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(health.router(__version__, checks, keys.jwks))
     app.include_router(mandates.router(authority, needs))
     app.include_router(bazaar.router(catalog, buyer, idempotency, needs))
+    app.include_router(cache.router(answers, needs))
     app.include_router(facilitator.router(paid.facilitator if paid else None))
     app.include_router(payments.router(gate))
     app.include_router(evidence.router(proofs, needs))

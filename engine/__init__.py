@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
 from engine.catalog import OFFLINE, Catalog, Model
 from engine.completion import Account, Call, Chunk, Completion, Quote
 from engine.engine import Engine
@@ -14,6 +15,9 @@ from engine.usage import Usage
 __all__ = [
     "OFFLINE",
     "Account",
+    "Asked",
+    "Cache",
+    "CacheSettings",
     "Call",
     "Catalog",
     "Chunk",
@@ -21,6 +25,7 @@ __all__ = [
     "CompletionRequest",
     "Embedder",
     "Engine",
+    "Hit",
     "Model",
     "ModelUnavailable",
     "ModelUnknown",
@@ -31,6 +36,7 @@ __all__ = [
     "UpstreamError",
     "UpstreamModel",
     "Usage",
+    "asked_of",
     "upstream_from_table",
     "with_known",
 ]

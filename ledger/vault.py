@@ -63,6 +63,7 @@ _PUT_ITEM = """
 INSERT INTO vault_items (tenant_id, ref, seq, sealed, ends_at_us) VALUES (:tenant_id, :ref, :seq, :sealed, :ends_at_us)
 ON CONFLICT (tenant_id, ref, seq) DO UPDATE SET sealed = excluded.sealed, ends_at_us = excluded.ends_at_us
 """
+_DELETE = "DELETE FROM vault_items WHERE tenant_id = :tenant_id AND ref = :ref AND seq = :seq"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,12 @@ class Vault:
         """Give everything under `ref` its end date."""
         mine = (col(VaultItemRow.tenant_id) == tenant_id, col(VaultItemRow.ref) == ref)
         await session.exec(update(VaultItemRow).where(*mine).values(ends_at_us=ends_at_us))
+
+    async def delete(self, session: AsyncSession, tenant_id: str, places: Sequence[tuple[str, int]]) -> None:
+        """Remove what stands at each (ref, seq) before its end date."""
+        if places:
+            rows = [{"tenant_id": tenant_id, "ref": ref, "seq": seq} for ref, seq in places]
+            await (await session.connection()).execute(text(_DELETE), rows)
 
     async def delete_ended(self) -> int:
         """The deletion job: removes what has ended, some at a time; the number removed."""

@@ -5,4 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 _HOUSE = Path(__file__).parent.parent.parent
-LOCATIONS = [_HOUSE / package / "migrations" / "versions" for package in ("mandates", "bazaar", "agentnode")]
+LOCATIONS = [_HOUSE / package / "migrations" / "versions" for package in ("engine", "mandates", "bazaar", "agentnode")]
