@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, String, and_, or_
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, String, and_, or_, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, col, select
 
@@ -14,10 +14,10 @@ from ledger.database import Database, Row
 from ledger.errors import InvalidInput, NotFound
 from ledger.ids import new_id
 
-EventKind = Literal["engine_call", "paid_task", "hire", "refund", "cache_hit", "correction"]
+EventKind = Literal["engine_call", "paid_task", "hire", "refund", "cache_hit", "correction", "refusal"]
 EvidenceStatus = Literal["present", "missing"]
 
-KINDS: tuple[EventKind, ...] = ("engine_call", "paid_task", "hire", "refund", "cache_hit", "correction")
+KINDS: tuple[EventKind, ...] = ("engine_call", "paid_task", "hire", "refund", "cache_hit", "correction", "refusal")
 _MAX_PAGE = 200
 _JSON = JSON().with_variant(JSONB(), "postgresql")
 
@@ -26,8 +26,9 @@ _JSON = JSON().with_variant(JSONB(), "postgresql")
 class EventDraft:
     """What is known of a call before the ledger books it.
 
-    Money in USD nanos, times in microseconds. What is charged (`cost_usd_nanos`) and what the node bears
-    (`overrun_usd_nanos`) are set by the capture; a draft's own values count only where no hold is involved.
+    Money in USD nanos, times in microseconds. What is charged (`cost_usd_nanos`), what of it credits paid
+    (`credits_usd_nanos`) and what the node bears (`overrun_usd_nanos`) are set by the capture; a draft's own values
+    count only where no hold is involved.
     """
 
     kind: EventKind
@@ -48,6 +49,9 @@ class EventDraft:
     overrun_usd_nanos: int = 0
     revenue_usd_nanos: int = 0
     latency_ms: int | None = None
+    session_id: str | None = None
+    key_id: str | None = None
+    credits_usd_nanos: int = 0
     mandate_id: str | None = None
     mandate_use_id: str | None = None
     receipt_id: str | None = None
@@ -73,12 +77,18 @@ class EconomicEvent(Row, table=True):
         CheckConstraint("evidence_status IN ('present', 'missing')", name="evidence_status"),
         CheckConstraint(
             "cost_usd_nanos >= 0 AND upstream_cost_usd_nanos >= 0"
-            " AND overrun_usd_nanos >= 0 AND revenue_usd_nanos >= 0",
+            " AND overrun_usd_nanos >= 0 AND revenue_usd_nanos >= 0 AND credits_usd_nanos >= 0",
             name="money",
         ),
         Index("ix_economic_events_tenant_at", "tenant_id", "at_us", "id"),
         Index("ix_economic_events_tenant_request", "tenant_id", "request_id"),
         Index("ix_economic_events_task", "task_id"),
+        Index(
+            "ix_economic_events_session",
+            *("session_id", "at_us"),
+            postgresql_where=text("session_id IS NOT NULL"),
+            sqlite_where=text("session_id IS NOT NULL"),
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -100,6 +110,9 @@ class EconomicEvent(Row, table=True):
     overrun_usd_nanos: int = Field(sa_type=BigInteger)
     revenue_usd_nanos: int = Field(sa_type=BigInteger)
     latency_ms: int | None = Field(sa_type=BigInteger)
+    session_id: str | None
+    key_id: str | None
+    credits_usd_nanos: int = Field(sa_type=BigInteger)
     mandate_id: str | None
     mandate_use_id: str | None
     receipt_id: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ledger.events import EventDraft
 from ledger.spend.budgets import Budget, NewBudget, cap, existing, fit, fits
-from ledger.spend.operations import Captured, EndsBy, Hold, HoldState
+from ledger.spend.operations import Captured, EndsBy, Hold, HoldState, Paid
 from ledger.spend.spend import Spend
 from ledger.spend.sweeper import Sweeper
 from ledger.spend.takes import Take, count, share, slot, whole
@@ -17,6 +17,7 @@ __all__ = [
     "Hold",
     "HoldState",
     "NewBudget",
+    "Paid",
     "Spend",
     "Sweeper",
     "Take",

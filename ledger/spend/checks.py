@@ -13,7 +13,7 @@ from ledger.spend.operations import EventRow
 
 _MAX_INT = 2**63 - 1
 _MAX_TEXT = 500
-_MONEY = ("cost_usd_nanos", "upstream_cost_usd_nanos", "overrun_usd_nanos", "revenue_usd_nanos")
+_MONEY = ("cost_usd_nanos", "upstream_cost_usd_nanos", "overrun_usd_nanos", "revenue_usd_nanos", "credits_usd_nanos")
 
 
 def amount(value: int, param: str) -> int:

@@ -21,6 +21,7 @@ from ledger.spend.operations import (
     NotDue,
     Operation,
     Outcome,
+    Paid,
     Record,
     Refused,
     Release,
@@ -28,6 +29,7 @@ from ledger.spend.operations import (
     Reserve,
     UnknownBudget,
     UnknownHold,
+    VaultRow,
 )
 
 
@@ -35,15 +37,17 @@ from ledger.spend.operations import (
 class Balance:
     """A locked budget: its room, and what this batch does to it so far."""
 
-    room_usd_nanos: int
+    room: int
+    """in the budget's unit: nanos, or requests"""
+    kind: str = ""
     spent_delta: int = 0
     held_delta: int = 0
 
     def take(self, *, spent: int = 0, held: int = 0) -> None:
         self.spent_delta += spent
         self.held_delta += held
-        self.room_usd_nanos -= spent + held
-        assert self.room_usd_nanos >= 0
+        self.room -= spent + held
+        assert self.room >= 0
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class Books:
     changed_holds: set[str] = field(default_factory=set)
     new_events: list[EventRow] = field(default_factory=list)
     movements: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[VaultRow] = field(default_factory=list)
 
     def add_hold(self, hold: Hold) -> None:
         self.holds[hold.id] = hold
@@ -73,9 +78,11 @@ class Books:
         self.events.add(event["id"])
         self.new_events.append(event | changes)
 
-    def move(self, what: MovementDraft, tenant_id: str, hold_id: str | None, event_id: str | None, at_us: int) -> None:
+    def move(
+        self, what: MovementDraft, tenant_id: str, event_id: str | None, at_us: int, hold_id: str | None, key: str
+    ) -> None:
         if what.usd_nanos:
-            row = {"id": f"mov_{hold_id or event_id}", "tenant_id": tenant_id, "hold_id": hold_id, "event_id": event_id}
+            row = {"id": f"mov_{key}", "tenant_id": tenant_id, "hold_id": hold_id, "event_id": event_id}
             self.movements.append(row | vars(what) | {"at_us": at_us})
 
 
@@ -86,11 +93,13 @@ def named_holds(batch: Sequence[Operation]) -> set[str]:
 def named_budgets(batch: Sequence[Operation], holds: Iterable[Hold]) -> set[str]:
     """Those that new holds ask for, and those of the holds that exist (a hold's budgets never change)."""
     asked = {budget for op in batch if isinstance(op, Reserve) for budget in op.hold.budgets}
-    return asked.union(*(hold.budgets for hold in holds))
+    counted = {budget for op in batch if isinstance(op, Record) for budget in op.counts}
+    return asked.union(counted, *(hold.budgets for hold in holds))
 
 
 def named_events(batch: Sequence[Operation], holds: Iterable[Hold]) -> set[str]:
     drafts = [op.event for op in batch if isinstance(op, Capture | Release | MarkSent | Record)]
+    drafts += [op.hold.floor_event for op in batch if isinstance(op, Reserve)]
     drafts += [hold.floor_event for hold in holds]
     return {event["id"] for event in drafts if event is not None}
 
@@ -136,38 +145,73 @@ def _reserve(op: Reserve, books: Books) -> Outcome:
     asked = op.hold
     before = books.holds.get(asked.id)
     if before is not None:
-        for name in ("tenant_id", "budgets", "amount_usd_nanos"):
+        for name in ("tenant_id", "budgets", "hows"):
             if getattr(before, name) != getattr(asked, name):
                 return Differs(name)
+        if not op.least_usd_nanos <= before.amount_usd_nanos <= asked.amount_usd_nanos:
+            return Differs("amount_usd_nanos")
         return Held(before, fresh=False)
     for budget_id in asked.budgets:
         if budget_id not in books.balances:
             return UnknownBudget(budget_id)
-    for budget_id in asked.budgets:
-        room = books.balances[budget_id].room_usd_nanos
-        if room < asked.amount_usd_nanos:
+    granted = asked.amount_usd_nanos
+    shared, last_share = 0, None
+    for budget_id, how in zip(asked.budgets, asked.hows, strict=True):
+        room = books.balances[budget_id].room
+        if how == "share":
+            shared, last_share = shared + room, budget_id
+        elif room < (op.least_usd_nanos if how == "whole" else 1):
             return Refused(budget_id, room)
+        elif how == "whole":
+            granted = min(granted, room)
+    if last_share is not None:
+        if shared < op.least_usd_nanos:
+            return Refused(last_share, shared)
+        granted = min(granted, shared)
     # From here on nothing can fail.
-    for budget_id in asked.budgets:
-        books.balances[budget_id].take(held=asked.amount_usd_nanos)
-    books.add_hold(asked)
-    return Held(asked, fresh=True)
+    parts, left = [], granted
+    for budget_id, how in zip(asked.budgets, asked.hows, strict=True):
+        balance = books.balances[budget_id]
+        if how == "count":
+            balance.take(spent=1)
+            parts.append(0)
+            continue
+        part = {"whole": granted, "slot": 1, "share": min(left, balance.room)}[how]
+        left -= part if how == "share" else 0
+        balance.take(held=part)
+        parts.append(part)
+    held = replace(asked, amount_usd_nanos=granted, parts=tuple(parts))
+    books.add_hold(held)
+    return Held(held, fresh=True)
 
 
 def _capture(op: Capture, hold: Hold, books: Books) -> Outcome:
     if hold.state != "held":
         same = hold.captured_usd_nanos + hold.overrun_usd_nanos == op.amount_usd_nanos
         if hold.state == "captured" and hold.ended_by == "owner" and same:
-            return Captured(hold.captured_usd_nanos, hold.overrun_usd_nanos, hold.event_id)
+            return _captured(hold, books)
         return Ended(hold.state)
     if op.event is not None and op.event["id"] in books.events:
         return Differs("event.id")
     excess = max(0, op.amount_usd_nanos - hold.amount_usd_nanos)
-    has_room = all(books.balances[budget_id].room_usd_nanos >= excess for budget_id in hold.budgets)
-    overrun = 0 if has_room else excess
+    overrun = excess if excess and not _has_room(hold, excess, books) else 0
     # From here on nothing can fail.
     hold = _end(hold, books, op.amount_usd_nanos - overrun, overrun, op.event, op.at_us, by="owner", to=op.to_account)
-    return Captured(hold.captured_usd_nanos, hold.overrun_usd_nanos, hold.event_id)
+    if op.kept is not None:
+        books.kept.append(op.kept)
+    return _captured(hold, books)
+
+
+def _has_room(hold: Hold, excess: int, books: Books) -> bool:
+    rooms = [(how, books.balances[budget_id].room) for budget_id, how in zip(hold.budgets, hold.hows, strict=True)]
+    shares = [room for how, room in rooms if how == "share"]
+    return all(room >= excess for how, room in rooms if how == "whole") and (not shares or sum(shares) >= excess)
+
+
+def _captured(hold: Hold, books: Books) -> Captured:
+    taken = zip(hold.budgets, hold.hows, hold.parts, strict=True)
+    shares = [Paid(name, part, books.balances[name].room) for name, how, part in taken if how == "share"]
+    return Captured(hold.captured_usd_nanos, hold.overrun_usd_nanos, hold.event_id, tuple(shares))
 
 
 def _release(op: Release, hold: Hold, books: Books) -> Outcome:
@@ -191,14 +235,24 @@ def _expire(op: Expire, hold: Hold, books: Books) -> Outcome:
     if event is not None:
         event = event | {"estimated": True, "evidence_status": "missing"}
     hold = _end(hold, books, min(hold.floor_usd_nanos, hold.amount_usd_nanos), 0, event, op.at_us, by="sweeper")
-    return Captured(hold.captured_usd_nanos, 0, hold.event_id)
+    return _captured(hold, books)
 
 
 def _record(op: Record, books: Books) -> Outcome:
-    if op.event["id"] not in books.events:
-        books.add_event(op.event)
-        if op.movement is not None:
-            books.move(op.movement, op.event["tenant_id"], None, op.event["id"], op.event["at_us"])
+    event_id = op.event["id"]
+    if event_id in books.events:
+        return Done()
+    for budget_id in op.counts:
+        if budget_id not in books.balances:
+            return UnknownBudget(budget_id)
+        if books.balances[budget_id].room < 1:
+            return Refused(budget_id, 0)
+    # From here on nothing can fail.
+    for budget_id in op.counts:
+        books.balances[budget_id].take(spent=1)
+    books.add_event(op.event)
+    if op.movement is not None:
+        books.move(op.movement, op.event["tenant_id"], event_id, op.event["at_us"], None, event_id)
     return Done()
 
 
@@ -215,13 +269,23 @@ def _end(
 ) -> Hold:
     """Captures that much of the hold, or releases it where `captured` is None."""
     charged = captured or 0
-    for budget_id in hold.budgets:
-        books.balances[budget_id].take(spent=charged, held=-hold.amount_usd_nanos)
-    if event is not None and event["id"] not in books.events:
-        books.add_event(event, at_us=at_us, cost_usd_nanos=charged, overrun_usd_nanos=overrun)
     event_id = None if event is None else event["id"]
-    movement = MovementDraft("capture", tenant_account(hold.tenant_id), to, charged)
-    books.move(movement, hold.tenant_id, hold.id, event_id, at_us)
+    paid = _paid(hold, charged, books)
+    credits_paid = 0
+    for budget_id, part, spent in zip(hold.budgets, hold.parts, paid, strict=True):
+        balance = books.balances[budget_id]
+        balance.take(spent=spent, held=-part)
+        credits_paid += spent if balance.kind == "credits" else 0
+    if event is not None and event_id not in books.events:
+        changes = {"cost_usd_nanos": charged, "credits_usd_nanos": credits_paid, "overrun_usd_nanos": overrun}
+        books.add_event(event, at_us=at_us, **changes)
+    if "share" not in hold.hows:
+        movement = MovementDraft("capture", tenant_account(hold.tenant_id), to, charged)
+        books.move(movement, hold.tenant_id, event_id, at_us, hold.id, hold.id)
+    for place, (budget_id, how, spent) in enumerate(zip(hold.budgets, hold.hows, paid, strict=True)):
+        if how == "share":
+            movement = MovementDraft("capture", budget_id, to, spent)
+            books.move(movement, hold.tenant_id, event_id, at_us, hold.id, f"{hold.id}.{place}")
     return books.change_hold(
         hold,
         state="released" if captured is None else "captured",
@@ -231,4 +295,20 @@ def _end(
         event_id=event_id,
         ended_by=by,
         ended_at_us=at_us,
+        parts=tuple(paid),
     )
+
+
+def _paid(hold: Hold, charged: int, books: Books) -> list[int]:
+    """What each budget pays: caps all of it, shares in order what they hold, and then what they have besides."""
+    paid, left = [], charged
+    for how, part in zip(hold.hows, hold.parts, strict=True):
+        of_share = min(left, part) if how == "share" else 0
+        paid.append(charged if how == "whole" else of_share)
+        left -= of_share
+    for place, (budget_id, how) in enumerate(zip(hold.budgets, hold.hows, strict=True)):
+        if how == "share" and left:
+            more = min(left, books.balances[budget_id].room)
+            paid[place] += more
+            left -= more
+    return paid

@@ -31,6 +31,14 @@ async def read_holds(database: Database, state: str | None, budget_id: str | Non
     return [_hold(row) for row in rows]
 
 
+async def read_twin(database: Database, tenant_id: str, request_key: str, since_us: int) -> Hold | None:
+    asked = select(HoldRow).where(HoldRow.tenant_id == tenant_id, HoldRow.request_key == request_key)
+    latest = asked.where(HoldRow.created_at_us >= since_us).order_by(col(HoldRow.created_at_us).desc()).limit(1)
+    async with database.read() as session:
+        row = (await session.exec(latest)).first()
+    return None if row is None else _hold(row)
+
+
 def _names_budget(database: Database, budget_id: str) -> ColumnElement[bool]:
     if database.is_sqlite:
         named = func.json_each(HoldRow.budgets).table_valued("value")
@@ -40,4 +48,4 @@ def _names_budget(database: Database, budget_id: str) -> ColumnElement[bool]:
 
 def _hold(row: HoldRow) -> Hold:
     values = {field.name: getattr(row, field.name) for field in fields(Hold)}
-    return Hold(**values | {"budgets": tuple(row.budgets)})
+    return Hold(**values | {name: tuple(values[name]) for name in ("budgets", "hows", "parts")})

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from ledger.movements import MovementDraft
+from ledger.spend.takes import How
 
 HoldState = Literal["held", "captured", "released"]
 EndsBy = Literal["lease", "chain"]
 EventRow: TypeAlias = dict[str, Any]
 """The values of a row of `economic_events`"""
+VaultRow: TypeAlias = dict[str, Any]
+"""The values of a row of `vault_items`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class Hold:
     id: str
     tenant_id: str
     budgets: tuple[str, ...]
+    hows: tuple[How, ...]
+    """how it takes from each of them"""
     amount_usd_nanos: int
     owner: str
     lease_until_us: int
@@ -38,12 +43,18 @@ class Hold:
     event_id: str | None = None
     ended_by: Literal["owner", "sweeper"] | None = None
     ended_at_us: int | None = None
+    parts: tuple[int, ...] = ()
+    """what it holds of each budget, and once it has ended, what it spent of each"""
+    request_key: str | None = None
+    """of equal requests the same, where the caller may send one again (`Spend.twin`)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
     hold: Hold
     """as it will stand if every budget has room"""
+    least_usd_nanos: int
+    """where there is room for less than the hold's amount, it takes what there is, and at least this"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,8 @@ class Capture:
     to_account: str
     event: EventRow | None
     at_us: int
+    kept: VaultRow | None = None
+    """content that is kept with the capture"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,8 @@ class Expire:
 class Record:
     event: EventRow
     movement: MovementDraft | None
+    counts: tuple[str, ...] = ()
+    """budgets that it takes one unit of, for good"""
 
 
 Operation: TypeAlias = Reserve | Capture | Release | MarkSent | Renew | Expire | Record
@@ -128,11 +143,21 @@ class Differs:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What one share paid, and the room that its budget has then."""
+
+    budget_id: str
+    usd_nanos: int
+    room_usd_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
 class Captured:
     captured_usd_nanos: int
     overrun_usd_nanos: int
     """what was spent above the hold and no budget had room for: the node bears it"""
     event_id: str | None
+    shares: tuple[Paid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

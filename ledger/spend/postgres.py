@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ledger.spend.operations import (
     NotDue,
     Operation,
     Outcome,
+    Paid,
     Record,
     Refused,
     Release,
@@ -35,6 +37,7 @@ from ledger.spend.operations import (
     Reserve,
     UnknownBudget,
     UnknownHold,
+    VaultRow,
 )
 
 _TEXT = Path(__file__).with_name("postgres.sql").read_text()
@@ -139,21 +142,27 @@ class PostgresLedger:
 
 def _encoded(op: Operation) -> dict[str, Any]:
     match op:
-        case Reserve(hold):
+        case Reserve(hold, least):
             return {
                 "verb": "reserve",
                 "hold_id": hold.id,
                 "tenant_id": hold.tenant_id,
                 "budgets": hold.budgets,
+                "hows": hold.hows,
                 "amount": hold.amount_usd_nanos,
+                "least": least,
                 "owner": hold.owner,
                 "lease_until_us": hold.lease_until_us,
                 "ends_by": hold.ends_by,
+                "sent_at_us": hold.sent_at_us,
+                "floor_usd_nanos": hold.floor_usd_nanos,
+                "event": hold.floor_event,
+                "request_key": hold.request_key,
                 "at_us": hold.created_at_us,
             }
-        case Capture(hold_id, amount, fence, to, event, at_us):
+        case Capture(hold_id, amount, fence, to, event, at_us, kept):
             fields = {"amount": amount, "fence": fence, "to_account": to, "event": event, "at_us": at_us}
-            return {"verb": "capture", "hold_id": hold_id} | fields
+            return {"verb": "capture", "hold_id": hold_id, "kept": _vault_item(kept)} | fields
         case Release(hold_id, fence, event, at_us):
             return {"verb": "release", "hold_id": hold_id, "fence": fence, "event": event, "at_us": at_us}
         case MarkSent(hold_id, fence, floor, event, at_us):
@@ -163,17 +172,26 @@ def _encoded(op: Operation) -> dict[str, Any]:
             return {"verb": "renew", "hold_id": hold_id, "fence": fence, "lease_until_us": lease_until_us}
         case Expire(hold_id, at_us):
             return {"verb": "expire", "hold_id": hold_id, "at_us": at_us}
-        case Record(event, movement):
-            return {"verb": "record", "event": event, "movement": None if movement is None else vars(movement)}
+        case Record(event, movement, counts):
+            moved = None if movement is None else vars(movement)
+            return {"verb": "record", "event": event, "movement": moved, "budgets": counts}
+
+
+def _vault_item(kept: VaultRow | None) -> dict[str, Any] | None:
+    return None if kept is None else kept | {"sealed": "\\x" + kept["sealed"].hex()}
 
 
 def _decoded(op: Operation, answer: dict[str, Any]) -> Outcome:
     match answer["verdict"]:
         case "held" if "hold" in answer:
-            return Held(Hold(**answer["hold"] | {"budgets": tuple(answer["hold"]["budgets"])}), fresh=False)
+            named = answer["hold"]
+            return Held(
+                Hold(**named | {name: tuple(named[name]) for name in ("budgets", "hows", "parts")}), fresh=False
+            )
         case "held":
             assert isinstance(op, Reserve)
-            return Held(op.hold, fresh=True)
+            granted = replace(op.hold, amount_usd_nanos=answer["amount"], parts=tuple(answer["parts"]))
+            return Held(granted, fresh=True)
         case "refused":
             return Refused(answer["id"], answer["room"])
         case "unknown_budget":
@@ -183,7 +201,8 @@ def _decoded(op: Operation, answer: dict[str, Any]) -> Outcome:
         case "differs":
             return Differs(answer["field"])
         case "captured":
-            return Captured(answer["captured"], answer["overrun"], answer["event_id"])
+            shares = tuple(Paid(*paid) for paid in answer["shares"])
+            return Captured(answer["captured"], answer["overrun"], answer["event_id"], shares)
         case "ended":
             return Ended(answer["state"])
         case "not_due":

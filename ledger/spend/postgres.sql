@@ -9,7 +9,8 @@ DECLARE
 
     budget_ids text[];          -- the locked budgets, and by their place in it:
     place jsonb;                -- id -> place
-    rooms bigint[];
+    rooms bigint[];             -- in the budget's unit: nanos, or requests
+    kinds text[];
     spent_deltas bigint[];
     held_deltas bigint[];
 
@@ -33,9 +34,19 @@ DECLARE
     charged bigint;
     overrun bigint;
     excess bigint;
+    granted bigint;
+    shared numeric;
+    last_share text;
+    remainder bigint;
+    part bigint;
+    paid bigint[];              -- by each of the hold's budgets
+    of_credits bigint;
+    shares jsonb;
+    added_items jsonb[] := '{}';
     budget text;
     i int;
     j int;
+    k int;
 BEGIN
     SELECT jsonb_object_agg(id, n) INTO hold_place FROM unnest(hold_ids) WITH ORDINALITY AS t(id, n);
 
@@ -45,8 +56,9 @@ BEGIN
         UNION ALL
         SELECT unnest(h.budgets) FROM holds h WHERE h.id = ANY (hold_ids)
     ) wanted;
-    SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(room), '{}') INTO budget_ids, rooms FROM (
-        SELECT b.id, b.limit_usd_nanos - b.spent_usd_nanos - b.held_usd_nanos AS room
+    SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(room), '{}'), coalesce(array_agg(kind), '{}')
+    INTO budget_ids, rooms, kinds FROM (
+        SELECT b.id, b.limit_usd_nanos - b.spent_usd_nanos - b.held_usd_nanos AS room, b.kind
         FROM budgets b WHERE b.id = ANY (budget_ids) ORDER BY b.id FOR NO KEY UPDATE
     ) locked;
     SELECT coalesce(jsonb_object_agg(id, n), '{}') INTO place FROM unnest(budget_ids) WITH ORDINALITY AS t(id, n);
@@ -66,8 +78,9 @@ BEGIN
 
     -- Decide, in the order of arrival.
     FOR op IN SELECT * FROM jsonb_to_recordset(batch) AS o(
-        verb text, hold_id text, tenant_id text, budgets text[], amount bigint, owner text, lease_until_us bigint,
-        ends_by text, fence bigint, to_account text, event jsonb, movement jsonb, at_us bigint
+        verb text, hold_id text, tenant_id text, budgets text[], hows text[], amount bigint, least bigint, owner text,
+        lease_until_us bigint, ends_by text, sent_at_us bigint, floor_usd_nanos bigint, request_key text, fence bigint,
+        to_account text, event jsonb, movement jsonb, kept jsonb, at_us bigint
     ) LOOP
         answer := NULL;
         ending := NULL;
@@ -82,8 +95,25 @@ BEGIN
         END IF;
 
         IF op.verb = 'record' THEN
-            answer := '{"verdict": "done"}';
-            IF NOT (event ->> 'id') = ANY (taken_events) THEN
+            answer := CASE WHEN (event ->> 'id') = ANY (taken_events) THEN '{"verdict": "done"}'::jsonb END;
+            IF answer IS NULL THEN
+                FOREACH budget IN ARRAY op.budgets LOOP
+                    IF NOT place ? budget THEN
+                        answer := jsonb_build_object('verdict', 'unknown_budget', 'id', budget);
+                        EXIT;
+                    ELSIF rooms[(place ->> budget)::int] < 1 THEN
+                        answer := jsonb_build_object('verdict', 'refused', 'id', budget, 'room', 0);
+                        EXIT;
+                    END IF;
+                END LOOP;
+            END IF;
+            IF answer IS NULL THEN
+                answer := '{"verdict": "done"}';
+                FOREACH budget IN ARRAY op.budgets LOOP
+                    j := (place ->> budget)::int;
+                    rooms[j] := rooms[j] - 1;
+                    spent_deltas[j] := spent_deltas[j] + 1;
+                END LOOP;
                 taken_events := taken_events || (event ->> 'id');
                 added_events := added_events || event;
                 IF (op.movement ->> 'usd_nanos')::bigint > 0 THEN
@@ -101,43 +131,82 @@ BEGIN
                 answer := CASE
                     WHEN hold.tenant_id <> op.tenant_id THEN '{"verdict": "differs", "field": "tenant_id"}'
                     WHEN hold.budgets <> op.budgets THEN '{"verdict": "differs", "field": "budgets"}'
-                    WHEN hold.amount_usd_nanos <> op.amount THEN '{"verdict": "differs", "field": "amount_usd_nanos"}'
+                    WHEN hold.hows <> op.hows THEN '{"verdict": "differs", "field": "hows"}'
+                    WHEN hold.amount_usd_nanos NOT BETWEEN op.least AND op.amount
+                    THEN '{"verdict": "differs", "field": "amount_usd_nanos"}'
                     ELSE jsonb_build_object('verdict', 'held', 'hold', to_jsonb(hold))
                 END;
             ELSE
+                granted := op.amount;
+                shared := 0;
+                last_share := NULL;
                 FOREACH budget IN ARRAY op.budgets LOOP
                     IF NOT place ? budget THEN
                         answer := jsonb_build_object('verdict', 'unknown_budget', 'id', budget);
                         EXIT;
                     END IF;
+                END LOOP;
+                FOR k IN 1 .. coalesce(cardinality(op.budgets), 0) LOOP
+                    EXIT WHEN answer IS NOT NULL;
+                    budget := op.budgets[k];
                     j := (place ->> budget)::int;
-                    IF answer IS NULL AND rooms[j] < op.amount THEN
+                    IF op.hows[k] = 'share' THEN
+                        shared := shared + rooms[j];
+                        last_share := budget;
+                    ELSIF rooms[j] < (CASE op.hows[k] WHEN 'whole' THEN op.least ELSE 1 END) THEN
                         answer := jsonb_build_object('verdict', 'refused', 'id', budget, 'room', rooms[j]);
+                    ELSIF op.hows[k] = 'whole' THEN
+                        granted := least(granted, rooms[j]);
                     END IF;
                 END LOOP;
+                IF answer IS NULL AND last_share IS NOT NULL THEN
+                    IF shared < op.least THEN
+                        answer := jsonb_build_object('verdict', 'refused', 'id', last_share, 'room', shared);
+                    END IF;
+                    granted := least(granted, shared);
+                END IF;
                 IF answer IS NULL THEN
-                    FOREACH budget IN ARRAY op.budgets LOOP
-                        j := (place ->> budget)::int;
-                        rooms[j] := rooms[j] - op.amount;
-                        held_deltas[j] := held_deltas[j] + op.amount;
-                    END LOOP;
+                    -- From here on nothing can fail.
                     hold := NULL;
+                    hold.parts := '{}';
+                    remainder := granted;
+                    FOR k IN 1 .. coalesce(cardinality(op.budgets), 0) LOOP
+                        j := (place ->> op.budgets[k])::int;
+                        IF op.hows[k] = 'count' THEN
+                            rooms[j] := rooms[j] - 1;
+                            spent_deltas[j] := spent_deltas[j] + 1;
+                            part := 0;
+                        ELSE
+                            part := CASE op.hows[k] WHEN 'whole' THEN granted WHEN 'slot' THEN 1
+                                ELSE least(remainder, rooms[j]) END;
+                            IF op.hows[k] = 'share' THEN
+                                remainder := remainder - part;
+                            END IF;
+                            rooms[j] := rooms[j] - part;
+                            held_deltas[j] := held_deltas[j] + part;
+                        END IF;
+                        hold.parts := hold.parts || part;
+                    END LOOP;
                     hold.id := op.hold_id;
                     hold.tenant_id := op.tenant_id;
                     hold.budgets := op.budgets;
-                    hold.amount_usd_nanos := op.amount;
+                    hold.hows := op.hows;
+                    hold.amount_usd_nanos := granted;
                     hold.state := 'held';
                     hold.owner := op.owner;
                     hold.lease_until_us := op.lease_until_us;
                     hold.fence := 1;
                     hold.ends_by := op.ends_by;
-                    hold.floor_usd_nanos := 0;
+                    hold.sent_at_us := op.sent_at_us;
+                    hold.floor_usd_nanos := op.floor_usd_nanos;
+                    hold.floor_event := op.event;
+                    hold.request_key := op.request_key;
                     hold.captured_usd_nanos := 0;
                     hold.overrun_usd_nanos := 0;
                     hold.created_at_us := op.at_us;
                     named[i] := hold;
                     fresh[i] := true;
-                    answer := '{"verdict": "held"}';
+                    answer := jsonb_build_object('verdict', 'held', 'amount', granted, 'parts', to_jsonb(hold.parts));
                 END IF;
             END IF;
 
@@ -167,8 +236,7 @@ BEGIN
             answer := CASE
                 WHEN op.verb = 'capture' AND hold.state = 'captured' AND hold.ended_by = 'owner'
                     AND hold.captured_usd_nanos + hold.overrun_usd_nanos = op.amount
-                THEN jsonb_build_object('verdict', 'captured', 'captured', hold.captured_usd_nanos,
-                    'overrun', hold.overrun_usd_nanos, 'event_id', hold.event_id)
+                THEN '{"verdict": "captured"}'
                 WHEN op.verb = 'release' AND hold.state = 'released' AND hold.ended_by = 'owner'
                 THEN '{"verdict": "done"}'
                 ELSE jsonb_build_object('verdict', 'ended', 'state', hold.state)
@@ -197,12 +265,22 @@ BEGIN
         ELSIF op.verb = 'capture' THEN
             ending := 'captured';
             excess := greatest(0, op.amount - hold.amount_usd_nanos);
-            FOREACH budget IN ARRAY hold.budgets LOOP
-                IF rooms[(place ->> budget)::int] < excess THEN
+            shared := NULL;
+            FOR k IN 1 .. coalesce(cardinality(hold.budgets), 0) LOOP
+                j := (place ->> hold.budgets[k])::int;
+                IF hold.hows[k] = 'whole' AND rooms[j] < excess THEN
                     overrun := excess;
+                ELSIF hold.hows[k] = 'share' THEN
+                    shared := coalesce(shared, 0) + rooms[j];
                 END IF;
             END LOOP;
+            IF shared < excess THEN
+                overrun := excess;
+            END IF;
             charged := op.amount - overrun;
+            IF op.kept IS NOT NULL THEN
+                added_items := added_items || op.kept;
+            END IF;
 
         ELSE
             RAISE EXCEPTION 'unknown verb %', op.verb;
@@ -210,30 +288,64 @@ BEGIN
 
         IF ending IS NOT NULL THEN
             -- From here on nothing can fail.
-            FOREACH budget IN ARRAY hold.budgets LOOP
-                j := (place ->> budget)::int;
-                rooms[j] := rooms[j] + hold.amount_usd_nanos - charged;
-                spent_deltas[j] := spent_deltas[j] + charged;
-                held_deltas[j] := held_deltas[j] - hold.amount_usd_nanos;
+            -- Caps pay all of it, shares in order what they hold, and then what they have besides.
+            paid := '{}';
+            remainder := charged;
+            FOR k IN 1 .. coalesce(cardinality(hold.budgets), 0) LOOP
+                j := (place ->> hold.budgets[k])::int;
+                part := 0;
+                IF hold.hows[k] = 'whole' THEN
+                    part := charged;
+                ELSIF hold.hows[k] = 'share' THEN
+                    part := least(remainder, hold.parts[k]);
+                    remainder := remainder - part;
+                END IF;
+                paid := paid || part;
+            END LOOP;
+            FOR k IN 1 .. coalesce(cardinality(hold.budgets), 0) LOOP
+                IF hold.hows[k] = 'share' AND remainder > 0 THEN
+                    part := least(remainder, rooms[(place ->> hold.budgets[k])::int]);
+                    paid[k] := paid[k] + part;
+                    remainder := remainder - part;
+                END IF;
+            END LOOP;
+            of_credits := 0;
+            FOR k IN 1 .. coalesce(cardinality(hold.budgets), 0) LOOP
+                j := (place ->> hold.budgets[k])::int;
+                rooms[j] := rooms[j] + hold.parts[k] - paid[k];
+                spent_deltas[j] := spent_deltas[j] + paid[k];
+                held_deltas[j] := held_deltas[j] - hold.parts[k];
+                IF kinds[j] = 'credits' THEN
+                    of_credits := of_credits + paid[k];
+                END IF;
             END LOOP;
             IF event IS NOT NULL AND NOT (event ->> 'id') = ANY (taken_events) THEN
                 taken_events := taken_events || (event ->> 'id');
                 added_events := added_events || (event || jsonb_build_object(
-                    'at_us', op.at_us, 'cost_usd_nanos', charged, 'overrun_usd_nanos', overrun));
+                    'at_us', op.at_us, 'cost_usd_nanos', charged, 'overrun_usd_nanos', overrun,
+                    'credits_usd_nanos', of_credits));
             END IF;
-            IF charged > 0 THEN
-                movement := NULL;
+            movement := NULL;
+            movement.tenant_id := hold.tenant_id;
+            movement.kind := 'capture';
+            movement.hold_id := hold.id;
+            movement.event_id := event ->> 'id';
+            movement.to_account := recipient;
+            movement.at_us := op.at_us;
+            IF charged > 0 AND NOT 'share' = ANY (hold.hows) THEN
                 movement.id := 'mov_' || hold.id;
-                movement.tenant_id := hold.tenant_id;
-                movement.kind := 'capture';
-                movement.hold_id := hold.id;
-                movement.event_id := event ->> 'id';
                 movement.from_account := 'tenant:' || hold.tenant_id;
-                movement.to_account := recipient;
                 movement.usd_nanos := charged;
-                movement.at_us := op.at_us;
                 added_movements := added_movements || movement;
             END IF;
+            FOR k IN 1 .. coalesce(cardinality(hold.budgets), 0) LOOP
+                IF hold.hows[k] = 'share' AND paid[k] > 0 THEN
+                    movement.id := 'mov_' || hold.id || '.' || (k - 1);
+                    movement.from_account := hold.budgets[k];
+                    movement.usd_nanos := paid[k];
+                    added_movements := added_movements || movement;
+                END IF;
+            END LOOP;
             hold.state := ending;
             hold.fence := hold.fence + (ender = 'sweeper')::int;
             hold.captured_usd_nanos := charged;
@@ -241,12 +353,23 @@ BEGIN
             hold.event_id := event ->> 'id';
             hold.ended_by := ender;
             hold.ended_at_us := op.at_us;
+            hold.parts := paid;
             named[i] := hold;
             changed[i] := true;
-            answer := CASE WHEN ending = 'released' THEN '{"verdict": "done"}'
-                ELSE jsonb_build_object('verdict', 'captured', 'captured', charged, 'overrun', overrun,
-                    'event_id', hold.event_id)
-            END;
+            answer := CASE WHEN ending = 'released' THEN '{"verdict": "done"}'::jsonb
+                ELSE '{"verdict": "captured"}' END;
+        END IF;
+        IF answer ->> 'verdict' = 'captured' THEN
+            shares := '[]';
+            FOR k IN 1 .. coalesce(cardinality(hold.budgets), 0) LOOP
+                IF hold.hows[k] = 'share' THEN
+                    budget := hold.budgets[k];
+                    shares := shares || jsonb_build_array(
+                        jsonb_build_array(budget, hold.parts[k], rooms[(place ->> budget)::int]));
+                END IF;
+            END LOOP;
+            answer := answer || jsonb_build_object('captured', hold.captured_usd_nanos,
+                'overrun', hold.overrun_usd_nanos, 'event_id', hold.event_id, 'shares', shares);
         END IF;
         answers := answers || answer;
     END LOOP;
@@ -272,10 +395,12 @@ BEGIN
         sent_at_us = excluded.sent_at_us, floor_usd_nanos = excluded.floor_usd_nanos,
         floor_event = excluded.floor_event, captured_usd_nanos = excluded.captured_usd_nanos,
         overrun_usd_nanos = excluded.overrun_usd_nanos, event_id = excluded.event_id,
-        ended_by = excluded.ended_by, ended_at_us = excluded.ended_at_us;
+        ended_by = excluded.ended_by, ended_at_us = excluded.ended_at_us, parts = excluded.parts;
     INSERT INTO economic_events
         SELECT e.* FROM unnest(added_events) AS row, jsonb_populate_record(NULL::economic_events, row) AS e;
     INSERT INTO movements SELECT m.* FROM unnest(added_movements) AS m;
+    INSERT INTO vault_items
+        SELECT v.* FROM unnest(added_items) AS row, jsonb_populate_record(NULL::vault_items, row) AS v;
     RETURN to_jsonb(answers);
 END
 $body$

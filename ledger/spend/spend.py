@@ -15,7 +15,7 @@ from ledger.movements import MovementDraft, MovementKind
 from ledger.spend import budgets, checks
 from ledger.spend.batches import Batches
 from ledger.spend.budgets import Budget, NewBudget
-from ledger.spend.holds import read_hold, read_holds
+from ledger.spend.holds import read_hold, read_holds, read_twin
 from ledger.spend.operations import (
     Capture,
     Captured,
@@ -38,7 +38,9 @@ from ledger.spend.operations import (
     Reserve,
     UnknownBudget,
     UnknownHold,
+    VaultRow,
 )
+from ledger.spend.takes import Take, whole
 
 _MAX_LEASE_S = 30 * 86_400
 
@@ -97,31 +99,44 @@ class Spend:
         self,
         *,
         tenant_id: str,
-        budgets: Sequence[str],
+        budgets: Sequence[str | Take],
         amount_usd_nanos: int,
+        least_usd_nanos: int | None = None,
         hold_id: str | None = None,
         lease_s: float = 120,
         ends_by: EndsBy = "lease",
+        sent: EventDraft | None = None,
+        floor_usd_nanos: int = 0,
+        request_key: str | None = None,
     ) -> Hold:
         """Takes the amount from all of the budgets, or from none.
 
+        A budget's id stands for `whole`. With `least_usd_nanos` it takes what there is room for, at least that; the
+        hold says how much. With `sent` it is marked in the same breath as about to leave (see `mark_sent`).
         The same `hold_id` asked again answers with its hold as it stands. If the caller is cancelled, a hold whose
         id it did not choose is released; one whose id it knows it can ask for again, until the lease runs out.
         Raises BudgetRefused with the room that was seen in the same transaction, NotFound for a budget that does
         not exist, IdempotencyConflict where `hold_id` was another tenant's, amount's or other budgets'.
         """
         now_us = self._clock.now_us()
+        least = amount_usd_nanos if least_usd_nanos is None else least_usd_nanos
+        takes = [whole(budget) if isinstance(budget, str) else budget for budget in budgets]
         hold = Hold(
             id=new_id("hold") if hold_id is None else checks.name(hold_id, "hold_id"),
             tenant_id=checks.name(tenant_id, "tenant_id"),
-            budgets=checks.names(tuple(budgets), "budgets"),
+            budgets=checks.names(tuple(take.budget_id for take in takes), "budgets"),
+            hows=tuple(take.how for take in takes),
             amount_usd_nanos=checks.amount(amount_usd_nanos, "amount_usd_nanos"),
             owner=self._owner,
             lease_until_us=now_us + _lease_us(lease_s),
             ends_by=ends_by,
             created_at_us=now_us,
+            sent_at_us=None if sent is None else now_us,
+            floor_usd_nanos=checks.amount(floor_usd_nanos, "floor_usd_nanos"),
+            floor_event=self._row(sent),
+            request_key=request_key,
         )
-        future = self._batches.submit(Reserve(hold))
+        future = self._batches.submit(Reserve(hold, checks.amount(least, "least_usd_nanos")))
         try:
             outcome = await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -132,7 +147,7 @@ class Spend:
             case Held():
                 return outcome.hold
             case Refused():
-                raise BudgetRefused(outcome.budget_id, amount_usd_nanos, outcome.room_usd_nanos)
+                raise BudgetRefused(outcome.budget_id, least, outcome.room_usd_nanos)
         raise _error(outcome)
 
     async def mark_sent(self, hold: Hold, *, floor_usd_nanos: int = 0, event: EventDraft | None = None) -> None:
@@ -157,19 +172,20 @@ class Spend:
         fence: int | None = None,
         to_account: str = "upstream",
         event: EventDraft | None = None,
+        kept: VaultRow | None = None,
     ) -> Captured:
         """Spends the actual amount and gives the rest of the hold back.
 
         What exceeds the hold is taken only if every budget has room for it; else what was held is captured, and
         the excess is the overrun, which the node bears. The event is recorded in the same transaction, with what
-        was charged as its cost. The same capture again answers as before.
+        was charged as its cost, and `kept` goes to the vault with it. The same capture again answers as before.
         Raises HoldEnded where it ended otherwise or `fence` is an old one, NotFound, IdempotencyConflict where
         the event's id was recorded before.
         """
         checks.name(hold_id, "hold_id")
         amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
         to = checks.name(to_account, "to_account")
-        asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us())
+        asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us(), kept)
         outcome = await asyncio.shield(self._batches.submit(asked))
         if isinstance(outcome, Captured):
             return outcome
@@ -187,6 +203,7 @@ class Spend:
         self,
         event: EventDraft,
         *,
+        counts: Sequence[str] = (),
         from_account: str | None = None,
         to_account: str | None = None,
         amount_usd_nanos: int = 0,
@@ -194,6 +211,7 @@ class Spend:
     ) -> str:
         """An event without a hold, and the movement that belongs to it where an amount and accounts are named.
 
+        Takes one unit of each of the budgets in `counts`, or raises BudgetRefused and records nothing.
         Answers with the event's id; an id that was recorded before changes nothing.
         """
         amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
@@ -205,7 +223,8 @@ class Spend:
             moved = MovementDraft(movement, *accounts, amount)
         elif amount or from_account is not None or to_account is not None:
             raise InvalidInput("amount_usd_nanos", "needs from_account and to_account")
-        await self._done(Record(checks.event_row(event, self._clock.now_us()), moved))
+        row = checks.event_row(event, self._clock.now_us())
+        await self._done(Record(row, moved, checks.names(tuple(counts), "counts")))
         return event.id
 
     async def expire(self, hold_id: str) -> bool:
@@ -221,9 +240,15 @@ class Spend:
         """Oldest first."""
         return await read_holds(self._database, state, budget_id)
 
+    async def twin(self, tenant_id: str, request_key: str, since_us: int) -> Hold | None:
+        """The tenant's latest hold of an equal request that was made since."""
+        return await read_twin(self._database, tenant_id, request_key, since_us)
+
     async def _done(self, operation: Operation) -> None:
         outcome = await asyncio.shield(self._batches.submit(operation))
-        if isinstance(outcome, Ended | UnknownHold | Differs):
+        if isinstance(outcome, Refused):
+            raise BudgetRefused(outcome.budget_id, 1, outcome.room_usd_nanos)
+        if isinstance(outcome, Ended | UnknownHold | UnknownBudget | Differs):
             raise _error(outcome)
 
     def _row(self, event: EventDraft | None) -> EventRow | None:

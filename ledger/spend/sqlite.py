@@ -25,7 +25,10 @@ _Job = tuple[Sequence[Operation], "Future[list[Outcome]]"]
 _HOLD = tuple(field.name for field in fields(Hold))
 _EVENT = (*(field.name for field in fields(EventDraft)), "at_us")
 _MOVEMENT = ("id", "tenant_id", "hold_id", "event_id", "kind", "from_account", "to_account", "usd_nanos", "at_us")
-_CHANGES = tuple(name for name in _HOLD if name not in ("id", "tenant_id", "budgets", "amount_usd_nanos"))
+_FIXED = ("id", "tenant_id", "budgets", "hows", "amount_usd_nanos", "owner", "ends_by", "created_at_us", "request_key")
+_CHANGES = tuple(name for name in _HOLD if name not in _FIXED)
+_LISTS = ("budgets", "hows", "parts")
+_KEPT = ("tenant_id", "ref", "seq", "sealed", "ends_at_us")
 
 
 def _insert(table: str, columns: Iterable[str]) -> str:
@@ -35,17 +38,18 @@ def _insert(table: str, columns: Iterable[str]) -> str:
 
 _IN = "IN (SELECT value FROM json_each(?))"
 _READ_HOLDS = f"SELECT {', '.join(_HOLD)} FROM holds WHERE id {_IN}"
-_READ_ROOM = f"SELECT id, limit_usd_nanos - spent_usd_nanos - held_usd_nanos FROM budgets WHERE id {_IN}"
+_READ_ROOM = f"SELECT id, limit_usd_nanos - spent_usd_nanos - held_usd_nanos, kind FROM budgets WHERE id {_IN}"
 _READ_EVENTS = f"SELECT id FROM economic_events WHERE id {_IN}"
 _CHANGE_BUDGET = (
     "UPDATE budgets SET spent_usd_nanos = spent_usd_nanos + ?, held_usd_nanos = held_usd_nanos + ?,"
     " version = version + 1 WHERE id = ?"
 )
 _CHANGE_HOLD = f"UPDATE holds SET {', '.join(f'{name} = ?' for name in _CHANGES)} WHERE id = ?"
-_ADD_HOLD, _ADD_EVENT, _ADD_MOVEMENT = (
+_ADD_HOLD, _ADD_EVENT, _ADD_MOVEMENT, _ADD_KEPT = (
     _insert("holds", _HOLD),
     _insert("economic_events", _EVENT),
     _insert("movements", _MOVEMENT),
+    _insert("vault_items", _KEPT),
 )
 
 
@@ -130,7 +134,7 @@ def _write(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[O
 def _read(connection: sqlite3.Connection, batch: Sequence[Operation]) -> Books:
     holds = {row[0]: _hold(row) for row in connection.execute(_READ_HOLDS, _ids(named_holds(batch)))}
     budgets = connection.execute(_READ_ROOM, _ids(named_budgets(batch, holds.values())))
-    balances = {budget_id: Balance(room) for budget_id, room in budgets}
+    balances = {budget_id: Balance(room, kind) for budget_id, room, kind in budgets}
     events = connection.execute(_READ_EVENTS, _ids(named_events(batch, holds.values())))
     return Books(balances, holds, {event_id for (event_id,) in events})
 
@@ -148,6 +152,7 @@ def _apply(connection: sqlite3.Connection, books: Books) -> None:
     connection.executemany(_CHANGE_HOLD, changed)
     connection.executemany(_ADD_EVENT, [_event(event) for event in books.new_events])
     connection.executemany(_ADD_MOVEMENT, [[row[name] for name in _MOVEMENT] for row in books.movements])
+    connection.executemany(_ADD_KEPT, [[row[name] for name in _KEPT] for row in books.kept])
 
 
 def _ids(ids: Iterable[str]) -> tuple[str]:
@@ -156,7 +161,8 @@ def _ids(ids: Iterable[str]) -> tuple[str]:
 
 def _hold(row: Sequence[Any]) -> Hold:
     values = dict(zip(_HOLD, row, strict=True))
-    values["budgets"] = tuple(orjson.loads(values["budgets"]))
+    for name in _LISTS:
+        values[name] = tuple(orjson.loads(values[name]))
     if values["floor_event"] is not None:
         values["floor_event"] = orjson.loads(values["floor_event"])
     return Hold(**values)
@@ -164,7 +170,7 @@ def _hold(row: Sequence[Any]) -> Hold:
 
 def _values(hold: Hold, columns: Iterable[str]) -> list[Any]:
     values = ((name, getattr(hold, name)) for name in columns)
-    return [_json(value) if name in ("budgets", "floor_event") else value for name, value in values]
+    return [_json(value) if name in _LISTS or name == "floor_event" else value for name, value in values]
 
 
 def _event(event: dict[str, Any]) -> list[Any]:

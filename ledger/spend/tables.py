@@ -14,10 +14,13 @@ from ledger.money import MAX_USD_NANOS
 # Rows are locked in the order of ids, and Python and every server must agree on it: by code point, in any locale.
 _ORDERED_ID = String().with_variant(String(collation="C"), "postgresql")
 _NAMES = JSON().with_variant(ARRAY(Text), "postgresql")
+_NUMBERS = JSON().with_variant(ARRAY(BigInteger), "postgresql")
 _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class BudgetRow(Row, table=True):
+    """Of the kinds `rate` and `slots` the unit is one request, not a nano."""
+
     __tablename__ = "budgets"
     __table_args__ = (
         CheckConstraint("spent_usd_nanos + held_usd_nanos <= limit_usd_nanos", name="within_limit"),
@@ -66,6 +69,12 @@ class HoldRow(Row, table=True):
             sqlite_where=text("state = 'held'"),
         ),
         Index("ix_holds_tenant", "tenant_id", "created_at_us"),
+        Index(
+            "ix_holds_request",
+            *("tenant_id", "request_key", "created_at_us"),
+            postgresql_where=text("request_key IS NOT NULL"),
+            sqlite_where=text("request_key IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -87,3 +96,6 @@ class HoldRow(Row, table=True):
     ended_by: str | None
     created_at_us: int = Field(sa_type=BigInteger)
     ended_at_us: int | None = Field(sa_type=BigInteger)
+    hows: list[str] = Field(sa_column=Column(_NAMES, nullable=False))
+    parts: list[int] = Field(sa_column=Column(_NUMBERS, nullable=False))
+    request_key: str | None

@@ -23,6 +23,7 @@ from ledger.spend.operations import (
     NotDue,
     Operation,
     Outcome,
+    Paid,
     Record,
     Refused,
     Release,
@@ -50,15 +51,16 @@ class Oracle:
 
     def _try(self, op: Operation) -> Outcome:
         if isinstance(op, Reserve):
-            return self._reserve(op.hold)
+            return self._reserve(op.hold, op.least_usd_nanos)
         if isinstance(op, Record):
             if op.event["id"] not in self.events:
+                self._count(op.counts)
                 self.events[op.event["id"]] = op.event
                 if op.movement:
                     m = op.movement
                     event = op.event
                     self._move(None, event["id"], event["tenant_id"], m.kind, m.from_account, m.to_account, m.usd_nanos,
-                               event["at_us"])  # fmt: skip
+                               event["at_us"], event["id"])  # fmt: skip
             return Done()
         if op.hold_id not in self.holds:
             return UnknownHold(op.hold_id)
@@ -70,7 +72,7 @@ class Oracle:
         by_owner = hold["ended_by"] == "owner"
         asked_before = hold["captured_usd_nanos"] + hold["overrun_usd_nanos"]
         if isinstance(op, Capture) and by_owner and hold["state"] == "captured" and op.amount_usd_nanos == asked_before:
-            return Captured(hold["captured_usd_nanos"], hold["overrun_usd_nanos"], hold["event_id"])
+            return self._told(hold)
         if isinstance(op, Release) and by_owner and hold["state"] == "released":
             return Done()
         if hold["state"] != "held":
@@ -93,24 +95,57 @@ class Oracle:
             return Done()
         return self._capture(hold, op)
 
-    def _reserve(self, asked: Hold) -> Outcome:
+    def _count(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            if name not in self.budgets:
+                raise _No(UnknownBudget(name))
+            self.budgets[name]["spent"] += 1
+            if not self._adds_up():
+                raise _No(Refused(name, 0))
+
+    def _reserve(self, asked: Hold, least: int) -> Outcome:
         if asked.id in self.holds:
             known = self.holds[asked.id]
-            for field in ("tenant_id", "budgets", "amount_usd_nanos"):
+            for field in ("tenant_id", "budgets", "hows"):
                 if known[field] != asdict(asked)[field]:
                     return Differs(field)
+            if known["amount_usd_nanos"] < least or known["amount_usd_nanos"] > asked.amount_usd_nanos:
+                return Differs("amount_usd_nanos")
             return Held(Hold(**known), fresh=False)
         for name in asked.budgets:
             if name not in self.budgets:
                 return UnknownBudget(name)
-        for name in asked.budgets:
+        refusal: Outcome | None = None
+        for amount in range(asked.amount_usd_nanos, least - 1, -1):  # the most that fits
+            before = deepcopy(self.budgets)
+            parts, refusal = self._take(asked, amount)
+            if refusal is None:
+                held = asdict(asked) | {"amount_usd_nanos": amount, "parts": tuple(parts)}
+                self.holds[asked.id] = held
+                return Held(Hold(**held), fresh=True)
+            self.budgets = before
+        assert refusal is not None
+        return refusal
+
+    def _take(self, asked: Hold, amount: int) -> tuple[list[int], Outcome | None]:
+        parts, left, shared, last = [], amount, 0, None
+        for name, how in zip(asked.budgets, asked.hows, strict=True):
             budget = self.budgets[name]
             room = budget["limit"] - budget["spent"] - budget["held"]
-            budget["held"] += asked.amount_usd_nanos
+            part = {"count": 0, "slot": 1, "whole": amount, "share": room if room < left else left}[how]
+            budget["held"] += part
+            if how == "count":
+                budget["spent"] += 1
+            if how == "share":
+                left -= part
+                shared += room
+                last = name
             if not self._adds_up():
-                raise _No(Refused(name, room))
-        self.holds[asked.id] = asdict(asked)
-        return Held(asked, fresh=True)
+                return [], Refused(name, room)
+            parts.append(part)
+        if last is not None and left > 0:
+            return [], Refused(last, shared)
+        return parts, None
 
     def _capture(self, hold: dict[str, Any], op: Capture) -> Outcome:
         before = deepcopy(self.__dict__)
@@ -120,7 +155,15 @@ class Oracle:
             hold = self.holds[op.hold_id]
             overrun = op.amount_usd_nanos - hold["amount_usd_nanos"]
             self._end(hold, "captured", hold["amount_usd_nanos"], overrun, "owner", op.event, op.to_account, op.at_us)
-        return Captured(hold["captured_usd_nanos"], hold["overrun_usd_nanos"], hold["event_id"])
+        return self._told(hold)
+
+    def _told(self, hold: dict[str, Any]) -> Captured:
+        shares = []
+        for name, how, part in zip(hold["budgets"], hold["hows"], hold["parts"], strict=True):
+            if how == "share":
+                budget = self.budgets[name]
+                shares.append(Paid(name, part, budget["limit"] - budget["spent"] - budget["held"]))
+        return Captured(hold["captured_usd_nanos"], hold["overrun_usd_nanos"], hold["event_id"], tuple(shares))
 
     def _expire(self, hold: dict[str, Any], at_us: int) -> Outcome:
         if hold["state"] != "held" or at_us < hold["lease_until_us"]:
@@ -138,15 +181,13 @@ class Oracle:
         if floor > hold["amount_usd_nanos"]:
             floor = hold["amount_usd_nanos"]
         self._end(hold, "captured", floor, 0, "sweeper", event, "upstream", at_us)
-        return Captured(floor, 0, hold["event_id"])
+        return self._told(hold)
 
     def _end(
         self, hold: dict[str, Any], state: str, charged: int, overrun: int, by: str, event: dict[str, Any] | None,
         to: str, at_us: int,
     ) -> None:  # fmt: skip
-        for name in hold["budgets"]:
-            self.budgets[name]["held"] -= hold["amount_usd_nanos"]
-            self.budgets[name]["spent"] += charged
+        paid = self._give_back_and_pay(hold, charged)
         hold["state"] = state
         hold["captured_usd_nanos"] = charged
         hold["overrun_usd_nanos"] = overrun
@@ -161,16 +202,49 @@ class Oracle:
                 written["at_us"] = at_us
                 written["cost_usd_nanos"] = charged
                 written["overrun_usd_nanos"] = overrun
+                written["credits_usd_nanos"] = sum(
+                    spent for name, spent in zip(hold["budgets"], paid, strict=True) if name.endswith("-credits")
+                )
                 self.events[event["id"]] = written
-        self._move(hold["id"], hold["event_id"], hold["tenant_id"], "capture", f"tenant:{hold['tenant_id']}", to,
-                   charged, at_us)  # fmt: skip
+        hold["parts"] = tuple(paid)
+        sources = [(hold["id"], f"tenant:{hold['tenant_id']}", charged)]
+        if "share" in hold["hows"]:
+            sources = [
+                (f"{hold['id']}.{place}", name, spent)
+                for place, (name, how, spent) in enumerate(zip(hold["budgets"], hold["hows"], paid, strict=True))
+                if how == "share"
+            ]
+        for key, source, nanos in sources:
+            self._move(hold["id"], hold["event_id"], hold["tenant_id"], "capture", source, to, nanos, at_us, key)
+
+    def _give_back_and_pay(self, hold: dict[str, Any], charged: int) -> list[int]:
+        for name, part in zip(hold["budgets"], hold["parts"], strict=True):
+            self.budgets[name]["held"] -= part
+        paid = [charged if how == "whole" else 0 for how in hold["hows"]]
+        for _ in range(charged if "share" in hold["hows"] else 0):  # nano by nano
+            place = self._who_pays_next(hold, paid)
+            paid[place] += 1
+        for name, spent in zip(hold["budgets"], paid, strict=True):
+            self.budgets[name]["spent"] += spent
+        return paid
+
+    def _who_pays_next(self, hold: dict[str, Any], paid: list[int]) -> int:
+        shares = [place for place, how in enumerate(hold["hows"]) if how == "share"]
+        for place in shares:
+            if paid[place] < hold["parts"][place]:
+                return place
+        for place in shares:
+            budget = self.budgets[hold["budgets"][place]]
+            if budget["spent"] + budget["held"] + paid[place] < budget["limit"]:
+                return place
+        return shares[-1]  # which has no room for it: the books do not add up
 
     def _move(
         self, hold_id: str | None, event_id: str | None, tenant: str, kind: str, source: str, to: str, nanos: int,
-        at_us: int,
+        at_us: int, key: str,
     ) -> None:  # fmt: skip
         if nanos:
-            key = f"mov_{hold_id or event_id}"
+            key = f"mov_{key}"
             self.movements[key] = {
                 "id": key, "tenant_id": tenant, "kind": kind, "hold_id": hold_id, "event_id": event_id,
                 "from_account": source, "to_account": to, "usd_nanos": nanos, "at_us": at_us,

@@ -96,8 +96,9 @@ async def _schema(database: Database) -> set[str]:
             return {" | ".join(row) for row in rows if row[1] != "alembic_version"}
         query = "SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version'"
         found = (await connection.execute(text(query))).all()
+        # A table that was rebuilt has its name in quotes.
         return {
-            f"{table} | {line.strip().rstrip(',')}".replace('"', "")
+            f"{table} | {line.strip().rstrip(',')}".replace(f'"{table}"', table)
             for table, sql in found
             for line in sql.splitlines()
         }

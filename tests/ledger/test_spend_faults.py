@@ -276,4 +276,6 @@ async def _reserved(spend: Spend, amount: int) -> Hold:
 
 
 def _reserve(hold_id: str, amount: int, budgets: tuple[str, ...] = ("a",)) -> Reserve:
-    return Reserve(Hold(hold_id, "t", budgets, amount, "test", 1_000, "lease", 0))
+    """Of a hold as it will stand."""
+    hows, parts = ("whole",) * len(budgets), (amount,) * len(budgets)
+    return Reserve(Hold(hold_id, "t", budgets, hows, amount, "test", 1_000, "lease", 0, parts=parts), amount)

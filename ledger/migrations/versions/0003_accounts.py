@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "ledger_0003"
-down_revision = "ledger_0001"
+down_revision = "ledger_0002"
 branch_labels = None
 depends_on = None
 
