@@ -80,9 +80,9 @@ def options_of(body: dict[str, Any]) -> Options:
         raise InvalidInput("p402", "must be an object")
     read: dict[str, Any] = {}
     for name, value in given.items():
-        field = _FIELDS.get(name)
+        field = FIELDS.get(name)
         if field is None:
-            raise InvalidInput(f"p402.{str(name)[:64]}", "is not one of " + ", ".join(_FIELDS))
+            raise InvalidInput(f"p402.{str(name)[:64]}", "is not one of " + ", ".join(FIELDS))
         if value is not None:
             to, check = field
             read[to] = check(f"p402.{name}", value)
@@ -158,7 +158,7 @@ def _max_cost(param: str, value: Any) -> int:
     return usd_nanos(value, param)
 
 
-_FIELDS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+FIELDS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "mode": ("weights", _mode),
     "prefer_providers": ("prefer_providers", _names),
     "exclude_providers": ("exclude_providers", _names),

@@ -14,8 +14,11 @@ SEED_SAMPLES = 5.0
 """What the figures that an estimate begins with count for, in calls."""
 MOST_SAMPLES = 50.0
 """What is remembered at most, in calls: the newest of many counts for a fiftieth."""
-HALF_LIFE_US = 300 * SECOND_US
-"""What was seen counts half after five minutes, so that who failed is tried again, and who was fast must show it."""
+KEPT = 10_000
+SUCCESS_HALF_LIFE_US = 60 * SECOND_US
+"""Failures count half after a minute, so that who was down is tried again soon after it is back."""
+PACE_HALF_LIFE_US = 1_800 * SECOND_US
+"""Times count half after half an hour."""
 
 
 class Measured(NamedTuple):
@@ -25,7 +28,7 @@ class Measured(NamedTuple):
     ms_per_token: float
     success: float
     samples: float
-    """Calls that the estimate rests on, the old ones counting less."""
+    """Calls that the success rests on, the old ones counting less."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -55,15 +58,16 @@ def faded(seen: Seen, now_us: int) -> Seen:
     """The same means with the weight that is left of them now."""
     if now_us <= seen.at_us:
         return seen
-    left = 0.5 ** ((now_us - seen.at_us) / HALF_LIFE_US)
+    passed_us = now_us - seen.at_us
+    pace_left = 0.5 ** (passed_us / PACE_HALF_LIFE_US)
     return Seen(
         now_us,
         seen.first_token_ms,
-        seen.first_token_weight * left,
+        seen.first_token_weight * pace_left,
         seen.ms_per_token,
-        seen.pace_weight * left,
+        seen.pace_weight * pace_left,
         seen.success,
-        seen.success_weight * left,
+        seen.success_weight * 0.5 ** (passed_us / SUCCESS_HALF_LIFE_US),
     )
 
 
@@ -112,7 +116,11 @@ class Measures:
 
     def _saw(self, model: Model, **call: float | bool | None) -> None:
         now_us = self._clock.now_us()
-        seen = self._seen.get(model.id) or Seen(now_us)
+        seen = self._seen.get(model.id)
+        if seen is None:
+            if len(self._seen) >= KEPT:
+                self._seen.clear()  # callers name models: what they name must not fill the memory
+            seen = Seen(now_us)
         self._seen[model.id] = with_call(faded(seen, now_us), **call)  # type: ignore[arg-type]
 
 

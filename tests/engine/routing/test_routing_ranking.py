@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +19,13 @@ from engine import OFFLINE, CompletionRequest, Model
 from engine.catalog import Price, Rate
 from engine.errors import ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.guard import bound
-from engine.options import DEFAULTS, MODES, Options, options_of
+from engine.options import DEFAULTS, FIELDS, MODES, Options, options_of
 from engine.routing import Candidate, Measured, needs_of, rank
 from engine.routing.exclusion import RULES
 from engine.routing.scoring import cost_score, quality_score, speed_score
 from engine.routing.traits import KnownTraits, traits_of
 from ledger.errors import AgentNodeError
+from tests.docs.pages import page, rows
 from tests.engine.routing.models import MODELS, ids, measured, model, ranking
 
 HELLO = CompletionRequest([{"role": "user", "content": "hello"}])
@@ -219,6 +221,14 @@ def test_every_rule_has_a_reason_and_no_reason_is_without_its_rule() -> None:
     assert rank(
         [Candidate(OFFLINE, bound(HELLO, OFFLINE))], needs_of(dataclasses.replace(HELLO, model="x")), DEFAULTS
     ).excluded == [("offline/extract", "not_wanted", "")]
+
+
+def test_every_rule_and_every_option_stands_on_its_page() -> None:
+    """And none that is not there."""
+    cells = [re.findall(r"`(\w+)`", row[0]) for row in rows(page("routing.md"))]
+    documented = [name for names in cells for name in names]
+    assert set(documented) == {*RULES, *FIELDS}
+    assert [name for name in documented if name in RULES] == list(RULES)
 
 
 @given(st.floats(0, 1), st.integers(0, 500), st.integers(0, 500))

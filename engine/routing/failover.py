@@ -1,0 +1,180 @@
+"""What comes next for a request: whom to try, how long to wait, or with which error to give up. Decided, not done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.catalog import Model
+from engine.errors import (
+    PromptRejected,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamOverloaded,
+    UpstreamRefused,
+    UpstreamsShut,
+)
+from engine.options import Options
+from engine.routing.breakers import blamed
+from engine.routing.candidate import Candidate
+from ledger.clock import SECOND_US
+from ledger.errors import AgentNodeError, InvalidInput
+
+MOST_ATTEMPTS = 3
+PAUSE_S = 0.1
+"""Before the same model is asked again at the same upstream; twice as long before the third time."""
+LONGEST_WAIT_US = 10 * SECOND_US
+"""Who would have to wait longer for anybody to open is told so, unless it asked to `queue` for a limit."""
+LOOK_AGAIN_S = 0.5
+"""A wait is cut into such pieces: a probe that comes back opens earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call that was made and did not succeed. `began`: a part of its answer has reached the caller."""
+
+    candidate: Candidate
+    error: AgentNodeError
+    began: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Ask this one, after a pause, knowing that so many attempts (this one too) may still be made."""
+
+    candidate: Candidate
+    pause_s: float
+    attempts_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nobody may be asked now; ask again what comes next after so long."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    error: AgentNodeError
+
+
+Step = Try | Wait | GiveUp
+
+
+class Doors(Protocol):
+    """When a model may be asked (`Breakers`)."""
+
+    def opens_at_us(self, model: Model) -> int: ...
+
+    def busy_until_us(self, model: Model) -> int: ...
+
+    def is_doubtful(self, model: Model) -> bool: ...
+
+
+def next_step(
+    candidates: Sequence[Candidate],
+    attempts: Sequence[Attempt],
+    options: Options,
+    *,
+    now_us: int,
+    deadline_us: int,
+    doors: Doors,
+    may_retry: bool,
+) -> Step:
+    """`candidates` are the ranking, best first, of one at least; `may_retry`: the retry budget has room.
+
+    In this order: who was not tried, elsewhere than where it failed; who was not tried at all; who was tried the least;
+    who has not answered since it failed (a first attempt takes such a one in its place, as the probe: there are others
+    left then); whoever opens first before the deadline.
+    """
+    last = attempts[-1] if attempts else None
+    if last is not None and not _may_go_on(last, options, len(attempts), may_retry):
+        return GiveUp(last.error)
+    if now_us >= deadline_us:
+        return GiveUp(last.error if last else _all_shut(None))
+    own = candidates if options.failover else candidates[:1]
+    attempts_left = MOST_ATTEMPTS - len(attempts) if options.failover else 1
+    if options.rate_limit_strategy != "switch":
+        step = _at_its_limit(own, last, options, now_us, deadline_us, doors, attempts_left)
+        if step is not None:
+            return step
+    tried = Counter(attempt.candidate.model.id for attempt in attempts)
+    failed_at = {each.candidate.model.provider for each in attempts if blamed(each.error) == "upstream"}
+    second: Candidate | None = None
+    for candidate in own:
+        model = candidate.model
+        if model.id in tried or doors.opens_at_us(model) > now_us or (attempts and doors.is_doubtful(model)):
+            continue
+        if model.provider not in failed_at:
+            return Try(candidate, 0.0, attempts_left)
+        second = second or candidate
+    if second is not None:
+        return Try(second, 0.0, attempts_left)
+    hopeless = {each.candidate.model.id for each in attempts if not _passes(each.error)}
+    left = [(doors.opens_at_us(each.model), each) for each in own if each.model.id not in hopeless]
+    again = [each for opens, each in left if opens <= now_us]
+    if again:
+        candidate = min(again, key=lambda each: (doors.is_doubtful(each.model), tried[each.model.id]))
+        pause_s = PAUSE_S * 2 ** (tried[candidate.model.id] - 1) if candidate.model.id in tried else 0.0
+        return Try(candidate, pause_s, attempts_left)
+    first_us = min((opens for opens, _ in left), default=deadline_us)
+    if first_us < min(deadline_us, now_us + LONGEST_WAIT_US):
+        return _wait(first_us, now_us)
+    return GiveUp(last.error if last else _all_shut(first_us - now_us))
+
+
+def _may_go_on(last: Attempt, options: Options, made: int, may_retry: bool) -> bool:
+    if last.began or made >= MOST_ATTEMPTS or not may_retry or isinstance(last.error, PromptRejected):
+        return False
+    if not isinstance(last.error, UpstreamError | InvalidInput):
+        return False  # a budget or the guard refused: others would be refused too
+    if isinstance(last.error, UpstreamBusy):
+        return options.rate_limit_strategy == "queue" or (options.failover and options.rate_limit_strategy == "switch")
+    return options.failover
+
+
+def _at_its_limit(
+    own: Sequence[Candidate],
+    last: Attempt | None,
+    options: Options,
+    now_us: int,
+    deadline_us: int,
+    doors: Doors,
+    attempts_left: int,
+) -> Step | None:
+    """With `queue` and `fail`: what comes next where the chosen one is at its limit; None where it is not."""
+    if last is not None and not isinstance(last.error, UpstreamBusy):
+        return None
+    chosen = last.candidate if last is not None else own[0]
+    busy_us = doors.busy_until_us(chosen.model)
+    if busy_us <= now_us:
+        return Try(chosen, 0.0, attempts_left) if last is not None else None
+    if options.rate_limit_strategy == "queue" and busy_us < deadline_us:
+        return _wait(busy_us, now_us)
+    if options.rate_limit_strategy == "queue" and options.failover:
+        return None
+    wait_ms = (busy_us - now_us) // 1_000
+    if last is not None:
+        return GiveUp(last.error)
+    return GiveUp(UpstreamBusy(f"{chosen.model.provider} is at its rate limit", retry_after_ms=wait_ms))
+
+
+def _passes(error: AgentNodeError) -> bool:
+    """Whether the same call can succeed a moment later."""
+    if isinstance(error, UpstreamRefused):
+        return isinstance(error, UpstreamBusy | UpstreamOverloaded)
+    return isinstance(error, UpstreamError)
+
+
+def _wait(until_us: int, now_us: int) -> Wait:
+    return Wait(min((until_us - now_us) / SECOND_US, LOOK_AGAIN_S))
+
+
+def _all_shut(wait_us: int | None) -> AgentNodeError:
+    return UpstreamsShut(
+        "all upstreams that could serve this rest after failures, or wait at their limits",
+        retry_after_ms=None if wait_us is None else max(1_000, wait_us // 1_000),
+    )
