@@ -11,6 +11,8 @@ FAILURES_IN_ROW = 6
 UNDECIDED_PER_FAILURE = 2
 """It opens after six failures in a row, once no more than twice as many calls that were sent before the last of them
 are still out: failures come back at once and answers take their time, so at first one sees only failures."""
+LONGEST_OUT_US = 900 * SECOND_US
+"""A call of which nothing was said by then does not count as one that may still answer."""
 FIRST_REST_US = SECOND_US
 LONGEST_REST_US = 30 * SECOND_US
 """It rests for a second, twice as long after each probe that fails, at most half a minute."""
@@ -36,8 +38,8 @@ class State(StrEnum):
 class Breaker:
     """Counts what came of calls, each known by its number. A rate limit is no failure: it has its own wait."""
 
-    out: dict[int, None] = field(default_factory=dict)
-    """The numbers of the calls that have shown nothing yet, ascending."""
+    out: dict[int, int] = field(default_factory=dict)
+    """The calls that have shown nothing yet, ascending, and when they were sent."""
     failures_in_row: int = 0
     rests: int = 0
     """Since it last was closed."""
@@ -62,7 +64,8 @@ class Breaker:
 
     def lets_through(self, call: int, now_us: int) -> None:
         """A call goes through. In a half-open breaker it is the probe, and others wait for what becomes of it."""
-        self.out[call] = None
+        self.out[call] = now_us
+        self._forget_lost(now_us)
         if self.state(now_us) is State.HALF_OPEN:
             self.probe, self.probe_until_us = call, now_us + PROBE_LEASE_US
 
@@ -104,6 +107,11 @@ class Breaker:
     def is_idle(self) -> bool:
         """Nothing is out and nothing speaks against it, so it need not be remembered."""
         return not self.out and self.rests_until_us is None and not self.failures_in_row and not self.busy_in_row
+
+    def _forget_lost(self, now_us: int) -> None:
+        first = next(iter(self.out))
+        if now_us - self.out[first] > LONGEST_OUT_US:
+            del self.out[first]
 
     def _may_have_answered(self, call: int) -> bool:
         older = 0

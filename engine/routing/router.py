@@ -100,6 +100,11 @@ class Route:
         self.attempts: list[Attempt] = []
         router.retries.request()
 
+    @property
+    def is_open(self) -> bool:
+        """An attempt is under way: none of the three has been said of it."""
+        return self._leg is not None
+
     def next_step(self) -> Leg | Wait:
         """The next attempt, or how long to wait before asking this again.
 

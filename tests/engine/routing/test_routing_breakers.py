@@ -197,3 +197,15 @@ def test_names_that_callers_make_up_do_not_fill_the_memory() -> None:
         made_up = model("up", f"m-{number}")
         world.breakers.succeeded(made_up, world.breakers.lets_through(made_up))
     assert len(world.breakers._all) <= KEPT + 2
+
+
+def test_calls_that_were_lost_sight_of_do_not_keep_it_closed() -> None:
+    """Nobody ended them, and after a quarter of an hour nobody waits for them."""
+    world = World()
+    for _ in range(30):
+        world.breakers.lets_through(ONE)
+    world.passes(901)
+    for _ in range(30):
+        world.answers()
+    world.fails(UpstreamError("x"), FAILURES_IN_ROW)
+    assert world.open_for() == 1
