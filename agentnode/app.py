@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from agentnode import __version__, ticking
 from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
 from agentnode.api import auth, bazaar, cache, devchain, errors, evidence, facilitator, health, mandates, payments
+from agentnode.api.accounts import account_routers
 from agentnode.evidence.collect import Evidence
 from agentnode.hire import AgentCards, Calls, open_buyer
 from agentnode.migrations import LOCATIONS
@@ -20,7 +21,7 @@ from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
 from engine import Account, Cache, Catalog, Embedder, Engine, Providers, upstream_from_table, with_known
-from ledger.accounts import Accounts
+from ledger.accounts import AccountBook, Accounts, Credits, Policies, Sessions
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.events import Events
@@ -47,6 +48,10 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     spend, events = Spend(database, clock, owner), Events(database)
     accounts, vault = Accounts(database, clock, keys), Vault(database, clock, keys)
+    book = AccountBook(database, clock, settings.default_limits, usd_nanos(settings.promotion_usd_per_day))
+    policies = Policies(database, clock, book, settings.default_limits)
+    sessions = Sessions(database, clock, book, settings.has_test_money)
+    credits = Credits(database, clock, book, settings.has_test_money)
     claims, idempotency = Claims(database, clock, owner), Idempotency(database, clock, vault)
     paid = None
     if settings.has_chain:
@@ -59,7 +64,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     answers = Cache(database, clock, vault, keys, Embedder())
 
     async def own_account() -> Account:
-        return Account("node", (await spend.open_day_budget("node", usd_nanos(settings.node_usd_per_day)),))
+        return Account("node", (await book.day("node"),))
 
     skills = Skills([echo(), ask(engine, own_account)])
     gate = paid.gate if paid else None
@@ -76,7 +81,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         wallets=wallets,
         chain=paid.chain if paid else None,
         asset=paid.asset if paid else None,
-        day_limit_usd_nanos=usd_nanos(settings.tenant_usd_per_day),
+        day_of=book.day,
         reorg_margin_s=settings.reorg_margin_s,
         on_point=on_point,
     )
@@ -115,6 +120,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
+    for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):
+        app.include_router(router)
     app.include_router(mandates.router(authority, needs))
     app.include_router(bazaar.router(catalog, buyer, idempotency, needs))
     app.include_router(cache.router(answers, needs))

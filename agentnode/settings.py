@@ -5,12 +5,17 @@ from __future__ import annotations
 import ipaddress
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ledger.errors import InvalidInput
+from ledger.money import usd_nanos
+
+if TYPE_CHECKING:
+    from ledger.accounts import Limits
 
 EMBEDDED_NETWORK = "eip155:31337"
 _LOOPBACK = ("127.0.0.1/32", "::1/128")
@@ -46,7 +51,10 @@ class Settings(BaseModel):
     description: str = "An agent that answers for a price, and hires others."
     node_usd_per_day: str = "100"
     """What the node may spend on upstreams in a day of UTC, in all, on its own account."""
-    tenant_usd_per_day: str = "100"
+    tenant_usd_per_day: str = "1000"
+    """What any other tenant may spend in a day of UTC, where its policy says nothing."""
+    promotion_usd_per_day: str = "10"
+    """What the node gives away in a day of UTC, in trial uses."""
     quote_life_s: int = Field(default=600, ge=10)
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)
@@ -91,6 +99,18 @@ class Settings(BaseModel):
     @property
     def chain_id(self) -> int:
         return int(self.network.removeprefix("eip155:"))
+
+    @property
+    def has_test_money(self) -> bool:
+        """Credits and funds of source `test` exist on chain 31337 only."""
+        return self.network == EMBEDDED_NETWORK
+
+    def default_limits(self, tenant_id: str) -> Limits:
+        """Of a tenant whose policy says nothing."""
+        from ledger.accounts import DEFAULT_LIMITS, OPERATOR
+
+        usd = self.node_usd_per_day if tenant_id == OPERATOR else self.tenant_usd_per_day
+        return replace(DEFAULT_LIMITS, usd_nanos_per_day=usd_nanos(usd))
 
     @property
     def has_chain(self) -> bool:

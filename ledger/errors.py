@@ -2,8 +2,10 @@
 
 AgentNodeError                      code, status, retry_after_ms, param
 +-- InvalidInput            400     INVALID_INPUT: what was sent is not of the form that is asked; names the field
++-- NotOffered              400     NOT_OFFERED: the form is right, and this node does not do it
 +-- KeyInvalid              401     KEY_INVALID: no key, an unknown one or a revoked one
 +-- ScopeMissing            403     SCOPE_MISSING: the key may not do this
++-- PolicyWider             403     POLICY_WIDER: a policy may not allow more than its frame does
 +-- BudgetRefused           402     INSUFFICIENT_BUDGET: a budget has no room; carries budget, asked, room
 +-- NotFound                404     NOT_FOUND: no such thing, or not the caller's
 +-- Conflict                409     CONFLICT: the same key with another body, or a state that does not allow it
@@ -83,6 +85,16 @@ class InvalidInput(AgentNodeError):
         super().__init__(f"{param} {problem}", param=param)
 
 
+class NotOffered(AgentNodeError):
+    """What was asked for exists, and not here; `param` names it."""
+
+    code = "NOT_OFFERED"
+    status = 400
+
+    def __init__(self, param: str, problem: str) -> None:
+        super().__init__(f"{param} {problem}", param=param)
+
+
 class KeyInvalid(AgentNodeError):
     """There is no key, it is unknown, or it was revoked."""
 
@@ -95,6 +107,17 @@ class ScopeMissing(AgentNodeError):
 
     code = "SCOPE_MISSING"
     status = 403
+
+
+class PolicyWider(AgentNodeError):
+    """A policy asks for more than its frame allows; `param` names the limit."""
+
+    code = "POLICY_WIDER"
+    status = 403
+
+    def __init__(self, name: str, frame: str) -> None:
+        param = "billing" if name == "billing" else f"limits.{name.replace('usd_nanos', 'usd')}"
+        super().__init__(f"{param} is not for this key to widen beyond {frame}; the operator can", param=param)
 
 
 class BudgetRefused(AgentNodeError):

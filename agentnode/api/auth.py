@@ -11,7 +11,8 @@ from ledger.accounts import ANONYMOUS, Accounts, Caller
 from ledger.errors import KeyInvalid
 
 JsonBody = Annotated[dict[str, Any], Body()]
-Needs = Callable[[str], Any]
+Needs = Callable[..., Any]
+"""Called with the scopes of which one suffices."""
 
 
 async def caller_of(accounts: Accounts, authorization: str | None) -> Caller:
@@ -25,17 +26,20 @@ async def caller_of(accounts: Accounts, authorization: str | None) -> Caller:
 
 
 def needs(accounts: Accounts) -> Needs:
-    """`needs(accounts)("mandates")` is the dependency of a route that only a key with that scope may call."""
+    """`needs(accounts)("mandates")` is the dependency of a route that only a key with that scope may call.
 
-    def scoped(scope: str) -> Any:
+    Of several scopes one suffices. Which they are stands on the dependency as `scopes`, for the walk over all routes.
+    """
+
+    def scoped(*scopes: str) -> Any:
         async def caller(request: Request) -> Caller:
             found = await caller_of(accounts, request.headers.get("authorization"))
             if found.key_id is None:
                 raise KeyInvalid("this needs an API key; make one with: agentnode keys create NAME")
-            found.require(scope)
+            found.require_any(*scopes)
             return found
 
-        caller.scope = scope  # type: ignore[attr-defined]
+        caller.scopes = scopes  # type: ignore[attr-defined]
         return Depends(caller)
 
     return scoped

@@ -1,20 +1,24 @@
-"""`agentnode keys`: API keys of the folder's node."""
+"""`agentnode keys`: API keys of the folder's node, and the policies that its operator sets."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentnode.cli.local import TENANT, accounts
+from agentnode.cli.local import TENANT, accounts, policies
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
 from agentnode.cli.output import console, print_json
 
-app = typer.Typer(help="API keys: made, listed, revoked.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from ledger.accounts import NewKey, Policy
+
+app = typer.Typer(help="API keys: made, listed, rotated, revoked; and policies.", no_args_is_help=True)
 _DEFAULT_SCOPES = "chat,spend,meter:read,meter:write,mandates,bazaar"
 Tenant = Annotated[str, typer.Option(help="Whose key it is.")]
+KeyId = Annotated[str, typer.Argument(help="The key's id, from `agentnode keys list`.")]
 
 
 @app.command()
@@ -22,25 +26,21 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     tenant: Tenant = TENANT,
     scopes: Annotated[str, typer.Option(help="What it may do, separated by commas.")] = _DEFAULT_SCOPES,
+    role: Annotated[str, typer.Option(help="In place of scopes: owner, admin, finance or viewer.")] = "",
     data: Data = DEFAULT_DATA,
     json: Json = False,
 ) -> None:
     """Make a key and print it, alone. It is shown this once."""
     from agentnode.settings import load
-    from ledger.accounts import NewKey
+    from ledger.accounts import scopes_of_role
 
     async def make() -> NewKey:
         async with accounts(load(os.environ, data=data)) as own:
+            granted = scopes_of_role(role) if role else [scope.strip() for scope in scopes.split(",")]
             await own.ensure_tenant(tenant, tenant)
-            return await own.create_key(tenant, name, [scope.strip() for scope in scopes.split(",")])
+            return await own.create_key(tenant, name, granted, role=role or None)
 
-    made = asyncio.run(make())
-    if json:
-        print_json(
-            {"id": made.id, "tenant_id": tenant, "name": name, "scopes": sorted(made.scopes), "key": made.secret}
-        )
-    else:
-        typer.echo(made.secret)
+    _print_once(asyncio.run(make()), json)
 
 
 @app.command("list")
@@ -79,12 +79,26 @@ def listed(tenant: Tenant = TENANT, data: Data = DEFAULT_DATA, json: Json = Fals
 
 
 @app.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id, from `agentnode keys list`.")],
+def rotate(
+    key_id: KeyId,
+    overlap_s: Annotated[int, typer.Option(help="How many seconds the old secret stays good.")] = 0,
     tenant: Tenant = TENANT,
     data: Data = DEFAULT_DATA,
+    json: Json = False,
 ) -> None:
-    """From now on nobody is recognised by the key."""
+    """Give the key a new secret and print it, alone. It is shown this once."""
+    from agentnode.settings import load
+
+    async def change() -> NewKey:
+        async with accounts(load(os.environ, data=data)) as own:
+            return await own.rotate_key(tenant, key_id, overlap_s)
+
+    _print_once(asyncio.run(change()), json)
+
+
+@app.command()
+def revoke(key_id: KeyId, tenant: Tenant = TENANT, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+    """From now on nobody is recognised by the key; by a node that runs, from the next second."""
     from agentnode.settings import load
 
     async def end() -> None:
@@ -92,4 +106,49 @@ def revoke(
             await own.revoke_key(tenant, key_id)
 
     asyncio.run(end())
-    console().print(f"[green]✓[/] {key_id} is revoked")
+    if json:
+        return print_json({"id": key_id, "tenant_id": tenant, "revoked": True})
+    return console().print(f"[green]✓[/] {key_id} is revoked")
+
+
+@app.command()
+def policy(
+    tenant: Tenant = TENANT,
+    key: Annotated[str, typer.Option(help="The policy of this key in place of its tenant's.")] = "",
+    set_: Annotated[str, typer.Option("--set", help="The policy to set, as JSON.")] = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """What holds for a tenant or a key, as JSON. What the operator sets for a tenant may be wider than the defaults."""
+    import json as reading
+
+    from agentnode.settings import load
+    from ledger.accounts import shown
+    from ledger.errors import InvalidInput
+
+    try:
+        document: dict[str, Any] | None = reading.loads(set_) if set_ else None
+    except ValueError as error:
+        raise InvalidInput("set", f"must be JSON: {error}") from error
+
+    async def hold() -> Policy:
+        async with policies(load(os.environ, data=data)) as own:
+            if document is None:
+                return await (own.of_key(tenant, key) if key else own.of_tenant(tenant))
+            return await (own.set_key(tenant, key, document) if key else own.frame_tenant(tenant, document))
+
+    print_json(shown(asyncio.run(hold())))
+
+
+def _print_once(key: NewKey, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "id": key.id,
+                "tenant_id": key.tenant_id,
+                "name": key.name,
+                "scopes": sorted(key.scopes),
+                "key": key.secret,
+            }
+        )
+    else:
+        typer.echo(key.secret)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import httpx
 
     from agentnode.settings import Settings
-    from ledger.accounts import Accounts
+    from ledger.accounts import Accounts, Policies
+    from ledger.database import Database
     from trust.keystore import Keystore
 
 TENANT = "default"
@@ -85,19 +86,37 @@ def node(data: Path) -> Iterator[NodeClient]:
 @contextlib.asynccontextmanager
 async def accounts(settings: Settings) -> AsyncIterator[Accounts]:
     """Tenants and keys of the folder's database, brought up to date."""
-    from agentnode.migrations import LOCATIONS
     from ledger.accounts import Accounts
     from ledger.clock import SystemClock
-    from ledger.database import Database
     from trust.keys import NodeKeys
     from trust.keystore import open_password
 
+    async with _database(settings) as database:
+        password, _ = open_password(settings.data, _environment(settings))
+        yield Accounts(database, SystemClock(), NodeKeys.open(settings.data / "keys", password))
+
+
+@contextlib.asynccontextmanager
+async def policies(settings: Settings) -> AsyncIterator[Policies]:
+    """Policies of the folder's database: whoever has the folder is the operator."""
+    from ledger.accounts import AccountBook, Policies
+    from ledger.clock import SystemClock
+
+    async with _database(settings) as database:
+        clock, defaults_of = SystemClock(), settings.default_limits
+        yield Policies(database, clock, AccountBook(database, clock, defaults_of), defaults_of)
+
+
+@contextlib.asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
+    from agentnode.migrations import LOCATIONS
+    from ledger.database import Database
+
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password, _ = open_password(settings.data, _environment(settings))
     database = Database(settings.database)
     try:
         await database.upgrade(LOCATIONS)
-        yield Accounts(database, SystemClock(), NodeKeys.open(settings.data / "keys", password))
+        yield database
     finally:
         await database.close()
 

@@ -11,7 +11,7 @@ from agentnode.hire.cards import AgentCards
 from agentnode.hire.ending import Ending
 from agentnode.hire.following import Following
 from agentnode.hire.paying import WINDOW_S, Payer
-from agentnode.hire.purse import Purse
+from agentnode.hire.purse import DayOf, Purse
 from agentnode.hire.recovery import Recovery
 from agentnode.hire.wallet import Wallets
 from bazaar import Bazaar
@@ -37,7 +37,7 @@ def open_buyer(
     wallets: Wallets,
     chain: ChainView | None,
     asset: Asset | None,
-    day_limit_usd_nanos: int,
+    day_of: DayOf,
     reorg_margin_s: int,
     window_s: int = WINDOW_S,
     follow_s: float = FOLLOW_S,
@@ -45,11 +45,11 @@ def open_buyer(
 ) -> Buyer:
     """The buyer over the node's parts. Without `chain` and `asset` it hires what is free.
 
-    `day_limit_usd_nanos` bounds a tenant's hires without a mandate in a day; `reorg_margin_s` is the reorg depth in
+    `day_of` names the budget that bounds a tenant's hires without a mandate; `reorg_margin_s` is the reorg depth in
     seconds; `window_s` is how long a payment stays valid at most, `follow_s` how long `hire` waits for a task's end.
     """
     calls = Calls(database, clock, on_point)
-    purse = Purse(spend, mandates, day_limit_usd_nanos)
+    purse = Purse(spend, mandates, day_of)
     ending = Ending(calls, purse, chain, clock, reorg_margin_s) if chain is not None else None
     following = Following(calls, ending, AgentCards(web), web)
     payer = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from agentnode.hire.tables import HireCall
 from ledger.errors import HoldEnded, NotFound
@@ -12,19 +13,22 @@ from ledger.spend import Hold, Spend
 from mandates import Mandates, UseRequest
 from trust.signatures import didpkh
 
+DayOf: TypeAlias = Callable[[str], Awaitable[str]]
+"""The id of a tenant's budget of the day, which is there (`AccountBook.day`)."""
+
 
 class Purse:
     """Holds before, captures or releases after: each of them may be asked for again after a crash."""
 
-    def __init__(self, spend: Spend, mandates: Mandates, day_limit_usd_nanos: int) -> None:
+    def __init__(self, spend: Spend, mandates: Mandates, day_of: DayOf) -> None:
         self._spend = spend
         self._mandates = mandates
-        self._day_limit_usd_nanos = day_limit_usd_nanos
+        self._day_of = day_of
 
     async def hold(self, call: HireCall, category: str, agent_did: str | None, chain_id: int) -> Hold:
         """Raises what the mandate or the budget refuses with; nothing is held then."""
         if call.mandate_id is None:
-            day = await self._spend.open_day_budget(call.tenant_id, self._day_limit_usd_nanos)
+            day = await self._day_of(call.tenant_id)
             return await self._spend.reserve(
                 tenant_id=call.tenant_id,
                 budgets=[day],

@@ -1,28 +1,44 @@
-"""Who may spend from what: tenants, their API keys and policies, and the account that a call is made on."""
+"""Who may spend from what: tenants, keys and policies, sessions and credits, and the account that a call is made on."""
 
 from ledger.accounts.account import Account
 from ledger.accounts.accounts import Accounts, KeyHasher, KeySummary, NewKey
 from ledger.accounts.book import AccountBook
+from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry
+from ledger.accounts.documents import shown
+from ledger.accounts.policies import Policies
 from ledger.accounts.policy import DEFAULT_LIMITS, Limits, Names, OwnerBudget, Policy, limits_of, tightest
-from ledger.accounts.scopes import ANONYMOUS, ROLES, SCOPES, Caller, scopes_of_role
+from ledger.accounts.scopes import ANONYMOUS, OPERATOR, ROLES, SCOPES, Caller, checked_scopes, scopes_of_role
+from ledger.accounts.sessions import Bind, NewSession, Session, Sessions
 
 __all__ = [
     "ANONYMOUS",
     "DEFAULT_LIMITS",
+    "NANOS_PER_CREDIT",
+    "OPERATOR",
     "ROLES",
     "SCOPES",
     "Account",
     "AccountBook",
     "Accounts",
+    "Balance",
+    "Bind",
     "Caller",
+    "Credits",
+    "Entry",
     "KeyHasher",
     "KeySummary",
     "Limits",
     "Names",
     "NewKey",
+    "NewSession",
     "OwnerBudget",
+    "Policies",
     "Policy",
+    "Session",
+    "Sessions",
+    "checked_scopes",
     "limits_of",
     "scopes_of_role",
+    "shown",
     "tightest",
 ]

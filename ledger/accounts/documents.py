@@ -30,8 +30,10 @@ def said_in(document: Mapping[str, Any] | None) -> Said:
 
     Raises InvalidInput naming the field that is unknown or malformed.
     """
-    if not document:
+    if document is None:
         return NOTHING_SAID
+    if not isinstance(document, Mapping):
+        raise InvalidInput("policy", "must be an object")
     _known(document, _FIELDS, "policy")
     return Said(
         limits=_limits(_object(document, "limits")),

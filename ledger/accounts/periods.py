@@ -83,11 +83,9 @@ def cap_budget(tenant_id: str, session_id: str, limit_usd_nanos: int) -> NewBudg
 
 def credits_budget(tenant_id: str, test: bool) -> NewBudget:
     """A tenant's credits: money, made empty. Test money has a budget of its own."""
-    kind = "test-credits" if test else "credits"
-    return NewBudget(f"{kind}:{tenant_id}", tenant_id, kind, 0)
+    return NewBudget(f"{'test-' if test else ''}credits:{tenant_id}", tenant_id, "credits", 0)
 
 
 def funds_budget(tenant_id: str, session_id: str, test: bool) -> NewBudget:
     """What a session was funded with: money, made empty."""
-    kind = "test-funds" if test else "funds"
-    return NewBudget(f"{kind}:{session_id}", tenant_id, kind, 0)
+    return NewBudget(f"{'test-' if test else ''}funds:{session_id}", tenant_id, "funds", 0)

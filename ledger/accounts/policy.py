@@ -147,18 +147,22 @@ def wider_than(asked: Said, frame: Limits) -> str | None:
 def owners_of(
     budgets: Sequence[OwnerBudget], attribution: Attribution, agents: Sequence[str] = ()
 ) -> tuple[OwnerBudget, ...]:
-    """Those budgets whose owner the request names (`department_id` or `department`), or is the session's agent.
+    """Those budgets whose owner the request names (`department_id` or `department`), or is the session's agent."""
+    return lowest([budget for budget in budgets if _owns(budget, attribution, agents)]) if budgets else ()
 
-    Where two stand for the same owner and period, the operator's and the tenant's, the lower one.
-    """
+
+def lowest(budgets: Sequence[OwnerBudget]) -> tuple[OwnerBudget, ...]:
+    """Where two stand for the same owner and period, the operator's and the tenant's, the lower one."""
     found: dict[tuple[str, str, str], OwnerBudget] = {}
     for budget in budgets:
-        named = {attribution.get(f"{budget.owner_type}_id"), attribution.get(budget.owner_type)}
-        if budget.owner_type == "agent" and agents:
-            named = set(agents)
-        if budget.owner_id not in named:
-            continue
         key = (budget.owner_type, budget.owner_id, budget.period)
         if key not in found or budget.limit_usd_nanos < found[key].limit_usd_nanos:
             found[key] = budget
     return tuple(found.values())
+
+
+def _owns(budget: OwnerBudget, attribution: Attribution, agents: Sequence[str]) -> bool:
+    if budget.owner_type == "agent" and agents:
+        return budget.owner_id in agents
+    named = (attribution.get(f"{budget.owner_type}_id"), attribution.get(budget.owner_type))
+    return budget.owner_id in named

@@ -15,6 +15,8 @@ ROLES: dict[str, frozenset[str]] = {
     "finance": frozenset({"spend", "meter:read", "mandates"}),
     "viewer": frozenset({"meter:read"}),
 }
+OPERATOR = "node"
+"""The tenant that the node itself is."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,21 @@ class Caller:
         """Raises ScopeMissing where the caller may not do what `scope` names."""
         if scope not in self.scopes:
             raise ScopeMissing(f"this needs a key with the scope {scope}")
+
+    def require_any(self, *scopes: str) -> None:
+        """Raises ScopeMissing where the caller has none of them."""
+        if self.scopes.isdisjoint(scopes):
+            raise ScopeMissing(f"this needs a key with the scope {' or '.join(scopes)}")
+
+    def require_all_of(self, scopes: frozenset[str]) -> None:
+        """A key hands on no more than it has. Raises ScopeMissing naming what it lacks."""
+        if lacking := scopes - self.scopes:
+            raise ScopeMissing(f"a key hands on no more than it has, and this one lacks {', '.join(sorted(lacking))}")
+
+    def require_operator(self) -> None:
+        """Raises ScopeMissing for who does not administer the node itself."""
+        if self.tenant_id != OPERATOR or "admin" not in self.scopes:
+            raise ScopeMissing(f"this needs a key of the tenant {OPERATOR} with the scope admin")
 
 
 ANONYMOUS = Caller("public", None, frozenset(), None)

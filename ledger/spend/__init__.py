@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from ledger.events import EventDraft
-from ledger.spend.budgets import Budget, NewBudget, cap, existing, fit, fits
+from ledger.spend.budgets import Budget, NewBudget, cap, existing, fit, fits, refit
 from ledger.spend.operations import Captured, EndsBy, Hold, HoldState, Paid
 from ledger.spend.spend import Spend
 from ledger.spend.sweeper import Sweeper
+from ledger.spend.tables import BudgetRow
 from ledger.spend.takes import Take, count, share, slot, whole
 
 __all__ = [
     "Budget",
+    "BudgetRow",
     "Captured",
     "EndsBy",
     "EventDraft",
@@ -26,6 +28,7 @@ __all__ = [
     "existing",
     "fit",
     "fits",
+    "refit",
     "share",
     "slot",
     "whole",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from ledger.clock import SECOND_US
 from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict, IdempotencyConflict, NotFound
 from ledger.spend import checks
@@ -29,7 +27,6 @@ _CAP = text(
     "UPDATE budgets SET limit_usd_nanos = CASE WHEN spent_usd_nanos + held_usd_nanos > :limit"
     " THEN spent_usd_nanos + held_usd_nanos ELSE :limit END, version = version + 1 WHERE id = :id RETURNING id"
 )
-_LATEST_PERIOD = text("SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'day'")
 
 
 @dataclass(frozen=True)
@@ -124,6 +121,20 @@ async def fit(
             await cap(session, budget.id, budget.limit_usd_nanos)
 
 
+async def refit(session: AsyncSession, limited: Sequence[NewBudget]) -> None:
+    """In the caller's transaction: those that are there and have another limit are capped at theirs."""
+    wanted = {budget.id: budget.limit_usd_nanos for budget in limited}
+    asked = (
+        select(BudgetRow)
+        .where(col(BudgetRow.id).in_(wanted))
+        .order_by(col(BudgetRow.id))
+        .with_for_update(key_share=True)
+    )
+    for row in (await session.exec(asked)).all():
+        if not _fits(row, wanted[row.id]):
+            await cap(session, row.id, wanted[row.id])
+
+
 async def existing(session: AsyncSession, ids: Sequence[str]) -> frozenset[str]:
     """Those of the ids that are budgets."""
     return frozenset((await session.exec(select(BudgetRow.id).where(col(BudgetRow.id).in_(ids)))).all())
@@ -133,21 +144,6 @@ async def read_budget(database: Database, budget_id: str) -> Budget | None:
     async with database.read() as session:
         row = await session.get(BudgetRow, budget_id)
     return None if row is None else _budget(row)
-
-
-async def latest_day(database: Database, tenant_id: str) -> str:
-    """The last UTC day that the tenant has a budget for; empty where there is none."""
-    async with database.read() as session:
-        latest = await (await session.connection()).scalar(_LATEST_PERIOD, {"tenant_id": tenant_id})
-    return latest or ""
-
-
-def utc_day(now_us: int) -> str:
-    return datetime.fromtimestamp(now_us // SECOND_US, UTC).date().isoformat()
-
-
-def day_budget(tenant_id: str, day: str, limit_usd_nanos: int) -> NewBudget:
-    return NewBudget(f"day:{tenant_id}:{day}", tenant_id, "day", limit_usd_nanos, day)
 
 
 def _fits(row: BudgetRow, limit_usd_nanos: int) -> bool:

@@ -59,7 +59,6 @@ class Spend:
         self._owner = owner
         self._ledger = _ledger(database)
         self._batches = Batches(self._ledger)
-        self._days: dict[str, str] = {}
 
     async def start(self) -> None:
         await self._ledger.open()
@@ -75,18 +74,6 @@ class Spend:
         Raises IdempotencyConflict where the id is that of another tenant's, kind's or period's budget.
         """
         return await budgets.open_budget(self._database, budget, self._clock.now_us())
-
-    async def open_day_budget(self, tenant_id: str, limit_usd_nanos: int) -> str:
-        """The id of the tenant's budget of this UTC day, made with this limit when it is first asked for.
-
-        A clock that moves back reopens nothing: the last day that was opened counts.
-        """
-        today = budgets.utc_day(self._clock.now_us())
-        if self._days.get(tenant_id, "") < today:
-            day = max(today, await budgets.latest_day(self._database, tenant_id))
-            await self.open_budget(budgets.day_budget(tenant_id, day, limit_usd_nanos))
-            self._days[tenant_id] = day
-        return budgets.day_budget(tenant_id, self._days[tenant_id], limit_usd_nanos).id
 
     async def set_limit(self, budget_id: str, limit_usd_nanos: int) -> Budget:
         """Raises NotFound, and Conflict where more than that is spent or held already."""

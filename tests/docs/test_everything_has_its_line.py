@@ -30,7 +30,16 @@ from tests.docs.pages import PACKAGES, blocks, page, rows, sources, spans
 
 ALL_PAGES = "\n".join(
     page(name)
-    for name in ("a2a.md", "bazaar.md", "cache.md", "errors.md", "mandates.md", "operating.md", "payments.md")
+    for name in (
+        "accounts.md",
+        "a2a.md",
+        "bazaar.md",
+        "cache.md",
+        "errors.md",
+        "mandates.md",
+        "operating.md",
+        "payments.md",
+    )
 )
 CHAIN_ALONE = {"POST /", "GET /info", "POST /faucet"}
 _VARIABLE = re.compile(r"\b(?:AGENTNODE|P402|OPENAI|OPENROUTER)_[A-Z0-9_]*[A-Z0-9]\b")

@@ -19,7 +19,7 @@ from bazaar import Bazaar
 from ledger.clock import Clock, SystemClock
 from ledger.database import Database
 from ledger.money import Asset
-from ledger.spend import Spend
+from ledger.spend import NewBudget, Spend
 from mandates import Mandates
 from trust.chain import ChainView
 from trust.keys import NodeKeys
@@ -129,7 +129,7 @@ async def buyer_node(
         wallets=wallet,
         chain=chain,
         asset=asset,
-        day_limit_usd_nanos=1_000_000_000,
+        day_of=lambda _: open_day(spend),
         reorg_margin_s=0,
         window_s=window_s,
         follow_s=follow_s,
@@ -140,6 +140,11 @@ async def buyer_node(
     finally:
         await spend.close()
         await web.aclose()
+
+
+async def open_day(spend: Spend) -> str:
+    """The id of the tenant's day: its limit is what a test has given it."""
+    return (await spend.open_budget(NewBudget("day:t", "t", "day", 1_000_000_000))).id
 
 
 def usdc(info: dict[str, Any]) -> Asset:

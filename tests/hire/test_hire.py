@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hire_chain import settle
-from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet, buyer_node, start_seller
+from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet, buyer_node, open_day, start_seller
 from sqlalchemy import text
 
 from agentnode.devchain import CHAIN_ID
@@ -46,7 +46,7 @@ def work(seller: SellerProcess, skill: str, **more: Any) -> HireRequest:
 
 async def day(node: BuyerNode) -> tuple[int, int]:
     """Spent and held of the tenant's day."""
-    budget = await node.spend.budget(await node.spend.open_day_budget("t", 1_000_000_000))
+    budget = await node.spend.budget(await open_day(node.spend))
     assert budget is not None
     return budget.spent_usd_nanos, budget.held_usd_nanos
 
@@ -129,7 +129,7 @@ async def test_another_payee_than_the_listings_is_refused(node: BuyerNode, selle
 
 
 async def test_a_day_without_room_refuses_and_leaves_an_ended_call(node: BuyerNode, seller: SellerProcess) -> None:
-    await node.spend.set_limit(await node.spend.open_day_budget("t", 1_000_000_000), PRICE_NANOS - 1)
+    await node.spend.set_limit(await open_day(node.spend), PRICE_NANOS - 1)
     sent = len(seller.payloads())
     with pytest.raises(BudgetRefused):
         await node.buyer.hire("t", work(seller, "ask"))

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
-from hire_world import BuyerNode, SellerProcess, Wallet
+from hire_world import BuyerNode, SellerProcess, Wallet, open_day
 from test_hire import PRICE, PRICE_NANOS, day, rows, work
 
 from agentnode.api import bazaar, errors
@@ -102,7 +102,7 @@ async def test_a_refused_hire_may_be_asked_again_under_its_key(
     http: httpx.AsyncClient, node: BuyerNode, seller: SellerProcess
 ) -> None:
     """Nothing was bought: the same refusal, and once there is room, the work."""
-    budget = await node.spend.open_day_budget("t", 1_000_000_000)
+    budget = await open_day(node.spend)
     await node.spend.set_limit(budget, PRICE_NANOS - 1)
     codes = [(await hired(http, seller, "ask")).json()["error"]["code"] for _ in range(2)]
     assert codes == ["INSUFFICIENT_BUDGET"] * 2

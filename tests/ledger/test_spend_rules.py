@@ -240,22 +240,6 @@ async def test_a_limit_is_never_set_below_what_is_spent_or_held(spend: Spend) ->
         await spend.set_limit("b", 60)
 
 
-async def test_a_clock_that_moves_back_reopens_no_day(database: Database, clock: SetClock, spend: Spend) -> None:
-    """Each UTC day has one budget; what is held is captured into the day that it was held in."""
-    clock.pass_s(86_400 - clock.now_us() // 1_000_000 % 86_400)
-    first = await spend.open_day_budget("t", 100)
-    assert await spend.open_day_budget("t", 999) == first
-    held = await _held(spend, 70, first)
-    clock.pass_s(86_400)
-    second = await spend.open_day_budget("t", 100)
-    await spend.capture(held.id, 70)
-    assert await _balances(spend, first, second) == [(70, 0), (0, 0)]
-    clock.pass_s(-1)
-    assert await spend.open_day_budget("t", 100) == second
-    restarted = Spend(database, clock, "restarted")
-    assert await restarted.open_day_budget("t", 100) == second
-
-
 @pytest.mark.parametrize("column", ["spent_usd_nanos", "held_usd_nanos"])
 async def test_the_database_itself_refuses_to_overspend(spend: Spend, database: Database, column: str) -> None:
     """A direct UPDATE past the limit, or below zero, fails."""

@@ -1,0 +1,143 @@
+"""`/api/v2/sessions`: a cap for an agent's spending, funded, watched and ended (wire.md, Sessions)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import APIRouter
+
+from agentnode.api.auth import JsonBody, Needs
+from agentnode.api.once import IdempotencyKey, once
+from ledger.accounts import Caller, NewSession, Session, Sessions
+from ledger.clock import SECOND_US, Clock, rfc3339
+from ledger.errors import InvalidInput, NotOffered
+from ledger.money import usd_fields, usd_nanos
+from ledger.work import Idempotency
+
+_TEXT_CHARACTERS = 200
+
+
+def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, needs: Needs) -> APIRouter:
+    routes = APIRouter(prefix="/api/v2/sessions")
+    spends, sees = needs("spend"), needs("spend", "meter:read")
+
+    @routes.post("", status_code=201)
+    async def create(body: JsonBody, caller: Caller = spends) -> dict[str, Any]:
+        return _shown(await sessions.create(caller, _asked(body)))
+
+    @routes.get("")
+    async def listed(status: str | None = None, caller: Caller = sees) -> dict[str, Any]:
+        found = await sessions.list(caller.tenant_id, status)
+        return {"object": "list", "data": [_shown(session) for session in found]}
+
+    @routes.post("/fund")
+    async def fund(body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
+        session_id = _text(body, "session_id") or ""
+        amount, source = usd_nanos(body.get("amount"), "amount"), body.get("source", "")
+        funding = await once(
+            idempotency,
+            f"fund:{caller.tenant_id}",
+            idempotency_key,
+            body,
+            lambda bind: sessions.fund(caller.tenant_id, session_id, amount, source, bind),
+            lambda ref: sessions.funding(caller.tenant_id, ref),
+        )
+        shown = _shown(await sessions.get(caller.tenant_id, funding.session_id))
+        return shown | {
+            "funding": {
+                "id": funding.id,
+                **usd_fields("amount_usd", funding.amount_usd_nanos),
+                "source": funding.source,
+            }
+        }
+
+    @routes.get("/{session_id}")
+    async def get(session_id: str, caller: Caller = sees) -> dict[str, Any]:
+        found = await sessions.get(caller.tenant_id, session_id)
+        left_us = max(0, found.expires_at_us - clock.now_us())
+        meta = {
+            "is_active": found.status == "active",
+            "is_expired": left_us == 0,
+            "time_remaining_seconds": left_us // SECOND_US,
+        }
+        return _shown(found) | {"meta": meta}
+
+    @routes.delete("/{session_id}")
+    async def end(session_id: str, caller: Caller = spends) -> dict[str, Any]:
+        return _shown(await sessions.end(caller.tenant_id, session_id))
+
+    @routes.get("/{session_id}/stats")
+    async def stats(session_id: str, caller: Caller = sees) -> dict[str, Any]:
+        found = await sessions.get(caller.tenant_id, session_id)
+        usage = await sessions.usage(caller.tenant_id, session_id)
+        return {
+            "object": "session_stats",
+            "session_id": found.id,
+            "status": found.status,
+            **usd_fields("budget_usd", found.total_usd_nanos),
+            **usd_fields("budget_spent_usd", found.spent_usd_nanos),
+            **usd_fields("budget_remaining_usd", found.room_usd_nanos),
+            "request_count": usage.requests,
+            "cache_hits": usage.cache_hits,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+        }
+
+    return routes
+
+
+def _asked(body: dict[str, Any]) -> NewSession:
+    wallet = body.get("wallet_source")
+    if wallet == "cdp":
+        raise NotOffered("wallet_source", "cdp comes with unsigned mandates; leave it away, or hire under a mandate")
+    if wallet is not None:
+        raise InvalidInput("wallet_source", "must be cdp, or absent")
+    policy = body.get("policy")
+    if policy is not None and not isinstance(policy, dict):
+        raise InvalidInput("policy", "must be an object")
+    return NewSession(
+        budget_usd_nanos=usd_nanos(body.get("budget_usd"), "budget_usd"),
+        expires_in_s=_seconds(body.get("expires_in_hours", 24)),
+        agent_identifier=_text(body, "agent_identifier"),
+        agent_id=_text(body, "agent_id"),
+        policy=policy,
+    )
+
+
+def _seconds(hours: Any) -> int:
+    if isinstance(hours, bool) or not isinstance(hours, int | float) or not math.isfinite(hours):
+        raise InvalidInput("expires_in_hours", "must be a number")
+    return int(min(max(hours, 0), 1_000_000) * 3600)
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= _TEXT_CHARACTERS or not value.isprintable():
+        raise InvalidInput(name, f"must be a text of 1 to {_TEXT_CHARACTERS} printable characters")
+    return value
+
+
+def _shown(session: Session) -> dict[str, Any]:
+    total, used = session.total_usd_nanos, session.spent_usd_nanos
+    return {
+        "object": "session",
+        "id": session.id,
+        "tenant_id": session.tenant_id,
+        "agent_identifier": session.agent_identifier or session.agent_id,
+        "agent_id": session.agent_id,
+        "budget": {
+            **usd_fields("total_usd", total),
+            **usd_fields("used_usd", used),
+            **usd_fields("held_usd", session.held_usd_nanos),
+            **usd_fields("remaining_usd", session.room_usd_nanos),
+            "utilization_percent": round(100 * used / total, 2) if total else 0.0,
+        },
+        **usd_fields("budget_usd", total),
+        "status": session.status,
+        "created_at": rfc3339(session.created_at_us),
+        "expires_at": rfc3339(session.expires_at_us),
+        "policy": session.policy,
+    }

@@ -1,0 +1,62 @@
+"""Money that comes in: a purse grows, and a movement says from where, in one transaction."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import text
+
+from ledger.database import AsyncSession
+from ledger.errors import InvalidInput
+from ledger.ids import new_id
+from ledger.money import MAX_USD_NANOS
+from ledger.movements import Movement
+from ledger.spend import NewBudget, fit
+
+TEST = "test"
+"""The account that test money comes from, and goes back to."""
+DISCOUNTS = "discounts"
+"""The account that discounts on credits come from."""
+
+_ADD = text(
+    "UPDATE budgets SET limit_usd_nanos = limit_usd_nanos + :amount, version = version + 1"
+    f" WHERE id = :id AND limit_usd_nanos <= {MAX_USD_NANOS} - :amount RETURNING id"
+)
+
+
+async def fund(session: AsyncSession, purse: NewBudget, amount_usd_nanos: int, from_account: str, now_us: int) -> str:
+    """In the caller's transaction: the movement's id. A purse that is absent is made. Raises InvalidInput."""
+    await fit(session, (), now_us, (purse,))
+    await raise_limit(session, purse.id, amount_usd_nanos)
+    return move(session, purse.tenant_id, "funding", from_account, purse.id, amount_usd_nanos, now_us)
+
+
+async def raise_limit(session: AsyncSession, budget_id: str, by_usd_nanos: int) -> None:
+    """Raises InvalidInput where more would be in it than a budget can hold."""
+    change = {"id": budget_id, "amount": by_usd_nanos}
+    if (await (await session.connection()).execute(_ADD, change)).first() is None:
+        raise InvalidInput("amount", "is more than can be held in one place")
+
+
+def move(
+    session: AsyncSession,
+    tenant_id: str,
+    kind: Literal["funding", "refund"],
+    from_account: str,
+    to_account: str,
+    amount_usd_nanos: int,
+    now_us: int,
+) -> str:
+    movement = Movement(
+        id=new_id("mov"),
+        tenant_id=tenant_id,
+        kind=kind,
+        hold_id=None,
+        event_id=None,
+        from_account=from_account,
+        to_account=to_account,
+        usd_nanos=amount_usd_nanos,
+        at_us=now_us,
+    )
+    session.add(movement)
+    return movement.id
