@@ -59,7 +59,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
     providers = Providers.from_environment(os.environ, upstreams)
-    engine = Engine(spend, Catalog.load(upstreams), providers, clock, lease_s=settings.hold_lease_s)
+    models = Catalog.load(upstreams, settings.own_prices)
+    engine = Engine(spend, models, providers, clock, lease_s=settings.hold_lease_s)
 
     answers = Cache(database, clock, vault, keys, Embedder())
 

@@ -59,6 +59,8 @@ class Settings(BaseModel):
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)
     hold_lease_s: float = Field(default=120, ge=1)
+    prices_file: str = ""
+    """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []
     """`[[upstreams]]` tables, whose form the engine checks (`engine.upstream_from_table`)."""
 
@@ -95,6 +97,10 @@ class Settings(BaseModel):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'agentnode.db'}"
+
+    @property
+    def own_prices(self) -> Path | None:
+        return Path(self.prices_file) if self.prices_file else None
 
     @property
     def chain_id(self) -> int:

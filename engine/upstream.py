@@ -17,13 +17,14 @@ class UpstreamModel:
     context: int | None = None
     max_output: int | None = None
     capabilities: tuple[str, ...] = ("chat",)
-    tier: str = "budget"
+    tier: str | None = None
+    """None: by its price, as for all others"""
     quality: float | None = None
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """An endpoint that speaks OpenAI's API. `base_url` ends where `/chat/completions` begins."""
+    """An endpoint for chat completions. `base_url` ends where `/chat/completions` (or `/messages`) begins."""
 
     name: str
     base_url: str
@@ -32,6 +33,33 @@ class Upstream:
     models: tuple[UpstreamModel, ...] = ()
     price_list: str | None = None
     """The provider's id in the price library; None: only `models` are priced."""
+    priced_prefixes: tuple[str, ...] = ("",)
+    """Of that list only names that begin so are served here."""
+    maker_prefix: str = ""
+    """What OpenRouter calls the maker of these models, where it is not `name`."""
+    bare_makers: tuple[str, ...] = ()
+    """Of a broker: the makers whose models are meant by their bare names too."""
+    api: str = "openai"
+    """`openai`, or `anthropic` for the Messages API."""
+    title: str = ""
+    """As its owner writes it."""
+    model_prefix: str = ""
+    """What stands before a model's name in a call."""
     max_tokens_field: str = "max_tokens"
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Options that it calls otherwise: (OpenAI's name, its own)."""
+    unsupported: frozenset[str] = frozenset()
+    """Options that it does not take: a request that sets one is not served by it."""
+    streams_usage: bool = True
+    """It takes `stream_options`; without, it counts by itself or not at all."""
+    keeps_reasoning_apart: bool = False
+    """Its `completion_tokens` are without the reasoning tokens."""
+    first_token_ms: int | None = None
+    """What is assumed of its speed until it was measured; None: its models' tier says."""
+    tokens_per_s: int | None = None
     test: bool = False
     """Money of source `test` buys here (wire.md, OpenAI face)."""
+
+    @property
+    def shown(self) -> str:
+        return self.title or self.name

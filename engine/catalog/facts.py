@@ -1,33 +1,33 @@
-"""What price lists leave out about models that the engine may choose by itself: output limits, tier, capabilities.
+"""What price lists leave out about models: capabilities, output limits, the day they end. Read when first asked.
 
-Source: model_prices_and_context_window_backup.json of litellm 1.109.1 (MIT), read 2026-11-21; the tiers are ours.
-A model that is not here can be called by name, and is never chosen for a caller who named none.
+The table is `facts.json`, written by `make_facts.py`. A model that is not in it can be called by name, and is never
+chosen for a caller who named none.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+
+_TABLE = Path(__file__).with_name("facts.json")
 
 
 @dataclass(frozen=True)
 class Facts:
-    max_output: int
-    tier: str
+    context_window: int | None
+    max_output: int | None
     capabilities: frozenset[str]
+    last_day: str | None
+    """`YYYY-MM-DD`: from then on its maker does not serve it."""
+    called: str | None
+    """What its upstream calls it, where the price list has another name for it."""
 
 
-_SEEING = frozenset({"chat", "code", "function_calling", "json", "vision"})
-
-_OPENAI = {
-    "gpt-4.1-nano": Facts(32_768, "budget", _SEEING),
-    "gpt-4o-mini": Facts(16_384, "budget", _SEEING),
-    "gpt-4.1-mini": Facts(32_768, "mid", _SEEING),
-    "gpt-4.1": Facts(32_768, "premium", _SEEING),
-    "gpt-4o": Facts(16_384, "premium", _SEEING),
-}
-
-FACTS: dict[str, dict[str, Facts]] = {
-    "openai": _OPENAI,
-    "openrouter": {f"openai/{name}": facts for name, facts in _OPENAI.items()},
-}
-"""By upstream, by its own name for the model."""
+def read_facts() -> dict[str, Facts]:
+    """By `upstream/name`, the name as the price list has it."""
+    rows = json.loads(_TABLE.read_text())["models"]
+    return {
+        name: Facts(context, output, frozenset(capabilities.split()), last_day, called)
+        for name, (context, output, capabilities, last_day, called) in rows.items()
+    }

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.catalog.names import plain
 from engine.catalog.price import Price
 
 TIERS = ("offline", "budget", "mid", "premium")
-TIER_QUALITY = {"offline": 0.05, "budget": 0.5, "mid": 0.65, "premium": 0.8}
-"""What a model's quality is taken to be where nobody states one."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,25 @@ class Model:
     """As the upstream calls it."""
     price: Price
     price_source: str
+    """Who states the price; of a free one, who says that it is."""
     context_window: int | None = None
     max_output: int | None = None
     tier: str | None = None
     quality: float | None = None
+    """0 to 1"""
     capabilities: frozenset[str] | None = None
     """None where nobody states them: such a model is called by name, never chosen."""
+    seed_first_token_ms: int = 800
+    """Assumed until it was measured."""
+    seed_tokens_per_s: int = 50
+    """Assumed until it was measured."""
+    unsupported: frozenset[str] = frozenset()
+    """Options that its upstream does not take."""
+    aliases: frozenset[str] = frozenset()
+    """Other names that mean it, in plain form."""
+    quality_source: str | None = None
+    price_date: str | None = None
+    """`YYYY-MM-DD`: since when the price holds, else when the list was published."""
     description: str = ""
     test: bool = False
     """Money of source `test` buys here."""
@@ -34,6 +46,10 @@ class Model:
     def id(self) -> str:
         return f"{self.provider}/{self.name}"
 
+    @property
+    def is_free(self) -> bool:
+        return self.price.is_free
+
     def answers_to(self, wanted: str) -> bool:
-        """By its id or its upstream's name: `openai/gpt-4o` also names OpenRouter's model of that name."""
-        return wanted in (self.id, self.name)
+        """By its id, its upstream's name, or what else it is called: `openai/gpt-4o` also names OpenRouter's."""
+        return wanted in (self.id, self.name) or plain(wanted) in self.aliases

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from engine.catalog.models import TIERS
+from engine.catalog import TIERS
 from engine.providers.upstreams import KNOWN
 from engine.upstream import Upstream, UpstreamModel
 from ledger.errors import InvalidInput
@@ -31,13 +32,12 @@ def upstream_from_table(table: Mapping[str, Any], where: str = "upstreams") -> U
     if not isinstance(test, bool):
         raise InvalidInput(f"{where}.test", "must be true or false")
     own_key = _text(table, "api_key_env", where) if "api_key_env" in table else None
-    return Upstream(
-        name=name,
+    base = known or Upstream(name, base_url)
+    return dataclasses.replace(
+        base,
         base_url=base_url.rstrip("/"),
-        api_key_env=own_key or (known.api_key_env if known else None),
+        api_key_env=own_key or base.api_key_env,
         models=tuple(upstream_model_from_table(model, f"{where}.models[{i}]") for i, model in enumerate(models)),
-        price_list=known.price_list if known else None,
-        max_tokens_field=known.max_tokens_field if known else "max_tokens",
         test=test,
     )
 
@@ -59,7 +59,7 @@ def upstream_model_from_table(table: Mapping[str, Any], where: str = "upstreams.
         context=_count(table, "context", where),
         max_output=_count(table, "max_output", where),
         capabilities=_names(table, "capabilities", where, ("chat",)),
-        tier=_one_of(table, "tier", where, TIERS, "budget"),
+        tier=_one_of(table, "tier", where, TIERS),
         quality=_share(table, "quality", where),
         **rates,  # type: ignore[arg-type]  # the two required ones are there
     )
@@ -96,11 +96,11 @@ def _names(table: Mapping[str, Any], name: str, where: str, otherwise: tuple[str
     return tuple(value)
 
 
-def _one_of(table: Mapping[str, Any], name: str, where: str, options: Sequence[str], otherwise: str) -> str:
-    value = table.get(name, otherwise)
-    if value not in options:
+def _one_of(table: Mapping[str, Any], name: str, where: str, options: Sequence[str]) -> str | None:
+    value = table.get(name)
+    if value is not None and value not in options:
         raise InvalidInput(f"{where}.{name}", "must be one of " + ", ".join(options))
-    return str(value)
+    return value
 
 
 def _share(table: Mapping[str, Any], name: str, where: str) -> float | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine import OFFLINE, Catalog, Upstream, UpstreamModel, Usage, with_known
 from engine.catalog import Model, Price, Rate, bound_usd_nanos, cost_usd_nanos
+from engine.providers import KNOWN
 
 NOW_US = time.time_ns() // 1_000
 
@@ -93,23 +94,25 @@ def test_every_library_price_is_reproduced(provider: str) -> None:
                 cache_read_tokens=usage.cache_read_tokens,
                 output_tokens=usage.completion_tokens,
             )
+            if model.is_free:
+                continue
             exact: Decimal = entries[model.name].get_prices(moment).calc_price(counted)["total_price"].scaleb(9)
             assert cost_usd_nanos(usage, model.price) == int(exact.to_integral_value(ROUND_CEILING)), model.id
 
 
 def test_no_listed_model_is_free_but_by_the_word_of_its_list() -> None:
     """Every model names its price's source; those at zero are the ones that the provider itself calls free."""
-    for provider in ("openai", "openrouter"):
+    for provider in KNOWN:
         for model in known().models(provider, NOW_US):
-            assert model.price_source.startswith("genai-prices/")
-            assert model.price.version
-            if model.price.is_free:
-                assert provider == "openrouter"
-    assert not any(model.price.is_free for model in known().models("openai", NOW_US))
+            assert model.price.version.startswith("genai-prices/")
+            assert model.is_free == model.name.endswith(":free")
+            if model.is_free:
+                assert (provider, model.price_source.partition(" ")[0]) == ("openrouter", "openrouter.ai")
+                assert model.price.version.endswith(":free")
 
 
 @pytest.mark.parametrize(
-    "wanted", ["gpt-9-imaginary", "openai/gpt-9", "", "openai/", "mock/m1", "gpt-4o-search-preview"]
+    "wanted", ["gpt-9-imaginary", "openai/gpt-9", "", "openai/", "mock/m1", "gpt-4o-search-preview", "sonar"]
 )
 def test_a_model_that_nobody_prices_is_not_in_the_catalog(wanted: str) -> None:
     assert known().named(wanted, NOW_US) == []
@@ -125,6 +128,15 @@ def test_a_name_is_an_id_an_upstreams_own_name_or_a_dated_snapshot() -> None:
     assert one(catalog, "gpt-4o-mini").id == "openai/gpt-4o-mini"
     dated = one(catalog, "openai/gpt-4o-mini-2024-07-18")
     assert (dated.name, dated.price) == ("gpt-4o-mini-2024-07-18", one(catalog, "openai/gpt-4o-mini").price)
+    assert [model.id for model in catalog.named("anthropic/claude-opus-4.6", NOW_US)] == [
+        "anthropic/claude-opus-4-6",
+        "openrouter/anthropic/claude-opus-4.6",
+    ]
+    assert [model.id for model in catalog.named("x-ai/grok-4.5", NOW_US)] == [
+        "openrouter/x-ai/grok-4.5",
+        "xai/grok-4.5",
+    ]
+    assert all(model.answers_to("gpt-4o") for model in catalog.named("gpt-4o", NOW_US))
     assert one(catalog, "offline/extract") == one(catalog, "extract") == OFFLINE
 
 
@@ -141,5 +153,7 @@ def test_the_operators_price_goes_over_the_librarys() -> None:
 def test_a_price_that_begins_later_counts_from_its_day() -> None:
     """The library's dated prices are taken at the moment of the call, not of the start."""
     july, september = 1_783_600_000_000_000, 1_789_000_000_000_000
-    before, after = (known().named("openai/gpt-5.6-luna", when)[0].price.input.base for when in (july, september))
-    assert (before, after) == (1_000_000_000, 200_000_000)
+    before, after = (known().named("openai/gpt-5.6-luna", when)[0] for when in (july, september))
+    assert (before.price.input.base, after.price.input.base) == (1_000_000_000, 200_000_000)
+    assert after.price_date is not None and after.price.version.endswith(f"@{after.price_date}")
+    assert before.price.version != after.price.version
