@@ -12,7 +12,6 @@ from engine.request import CompletionRequest, text_of
 
 MOST_CHARACTERS = 1_000
 """A longer last message is answered from the cache only where it is the very same."""
-MOST_ANSWER_BYTES = 65_536
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 MOST_VECTORS = 50_000
 """In memory at once, of all tenants: 51 MB at 256 dimensions. The families used least recently go first."""
-_HEAD = struct.Struct(">8sq")
+_HEAD = struct.Struct(">qq")
 
 Family = tuple[str, str, str]
-"""Tenant, scope, family hash."""
+"""Tenant, scope, family hash: whose questions are compared."""
 
 
 @dataclass
@@ -24,11 +24,11 @@ class _Known:
     vectors: numpy.ndarray
     seqs: numpy.ndarray
     ends_at_us: numpy.ndarray
-    marks: list[bytes]
+    marks: numpy.ndarray
     seen_seq: int = 0
 
 
-def packed(mark: bytes, ends_at_us: int, vector: numpy.ndarray) -> bytes:
+def packed(mark: int, ends_at_us: int, vector: numpy.ndarray) -> bytes:
     """A question as it lies in the vault: the mark of what must be equal, its end, half-precision numbers."""
     return _HEAD.pack(mark, ends_at_us) + vector.astype(">f2").tobytes()
 
@@ -56,18 +56,18 @@ class Nearest:
         vectors = numpy.stack([numpy.frombuffer(data, ">f2", offset=_HEAD.size).astype("f4") for _, data in new])
         seqs = numpy.array([seq for seq, _ in new])
         ends_at_us = numpy.array([end for _, end in heads])
-        marks = [mark for mark, _ in heads]
+        marks = numpy.array([mark for mark, _ in heads])
         if known is not None:
             (alive,) = numpy.nonzero(known.ends_at_us > now_us)
             vectors = numpy.concatenate([known.vectors[alive], vectors])
             seqs = numpy.concatenate([known.seqs[alive], seqs])
             ends_at_us = numpy.concatenate([known.ends_at_us[alive], ends_at_us])
-            marks = [known.marks[place] for place in alive] + marks
+            marks = numpy.concatenate([known.marks[alive], marks])
         self._families[family] = _Known(vectors, seqs, ends_at_us, marks, new[-1][0])
         self._make_room(family)
 
     def candidates(
-        self, family: Family, mark: bytes, vector: numpy.ndarray, similarity: float, now_us: int, most: int
+        self, family: Family, mark: int, vector: numpy.ndarray, similarity: float, most: int
     ) -> list[tuple[int, float]]:
         """Numbers and similarities of the nearest questions with the same mark, nearest first."""
         import numpy
@@ -76,20 +76,18 @@ class Nearest:
         if known is None:
             return []
         self._families.move_to_end(family)
-        places = [place for place, its in enumerate(known.marks) if its == mark]
-        near = known.vectors[places] @ vector.astype("f4") if places else numpy.empty(0)
-        found = [
-            (int(known.seqs[place]), float(score))
-            for place, score in zip(places, near, strict=True)
-            if score >= similarity and known.ends_at_us[place] > now_us
-        ]
+        (places,) = numpy.nonzero(known.marks == mark)
+        near = known.vectors[places] @ vector.astype("f4")
+        pairs = zip(known.seqs[places].tolist(), near.tolist(), strict=True)
+        found = [(seq, score) for seq, score in pairs if score >= similarity]
         return sorted(found, key=lambda pair: (-pair[1], -pair[0]))[:most]
 
     def forget(self, family: Family, seq: int) -> None:
-        """An entry that the books no longer have."""
+        """An entry that the books no longer have: gone at the next addition, and found no more."""
         known = self._families.get(family)
         if known is not None:
             known.ends_at_us[known.seqs == seq] = 0
+            known.vectors[known.seqs == seq] = 0
 
     def _make_room(self, newest: Family) -> None:
         self._families.move_to_end(newest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,7 @@ _WITH_ENDED = "SELECT DISTINCT tenant_id FROM cache_entries WHERE ends_at_us <= 
 SAME_QUESTION = "scope = :scope AND asked_hash = :asked_hash"
 BEYOND = "true ORDER BY used_at_us DESC, seq DESC LIMIT 1000 OFFSET :max_entries"
 ENDED = "ends_at_us <= :now_us LIMIT 1000"
+_NAMED = {"model": "model = :model", "entry": "seq = :entry"}
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,11 @@ async def remove(session: AsyncSession, tenant_id: str, which: str, **values: An
     return [(scope, family, seq) for scope, family, seq in gone.all()]
 
 
+def those_named(values: Iterable[str]) -> str:
+    """The condition for the entries of a `model`, or for one `entry`, or for all."""
+    return " AND ".join(["true", *(_NAMED[name] for name in values)]) + " LIMIT 1000"
+
+
 async def settings_of(session: AsyncSession, tenant_id: str) -> CacheSettings:
     row = (await _run(session, _SETTINGS, {"tenant_id": tenant_id})).first()
     return CacheSettings() if row is None else _settings(row)
@@ -173,8 +179,8 @@ async def add_sums(session: AsyncSession, tenants: Sequence[dict[str, Any]], use
         await (await session.connection()).execute(text(_USED), used)
 
 
-async def entries(session: AsyncSession, tenant_id: str, now_us: int, before: int, most: int) -> list[Any]:
-    values = {"tenant_id": tenant_id, "now_us": now_us, "before": before, "most": most}
+async def entries(session: AsyncSession, tenant_id: str, now_us: int, before: int | None, most: int) -> list[Any]:
+    values = {"tenant_id": tenant_id, "now_us": now_us, "before": 2**62 if before is None else before, "most": most}
     return list((await _run(session, _ENTRIES, values)).all())
 
 
