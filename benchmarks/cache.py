@@ -86,7 +86,7 @@ def interval(count: int, of: int) -> tuple[float, float]:
         return 0.0, 1.0
     z, share = 1.959964, count / of
     centre, width = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return (centre - width) / (1 + z * z / of), (centre + width) / (1 + z * z / of)
+    return max(0.0, (centre - width) / (1 + z * z / of)), (centre + width) / (1 + z * z / of)
 
 
 def main() -> None:
