@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from engine.catalog.models import TIERS
+from engine.catalog.names import plain
 from engine.options import Options
 from engine.routing.candidate import Candidate, Needs
 from engine.routing.traits import Traits
@@ -13,7 +14,7 @@ from ledger.money import usd_exact
 
 
 class Names(Protocol):
-    """Lower-case names that may serve, all where `allow` is None, but for those that are denied."""
+    """Names that may serve, all where `allow` is None, but for those that are denied. However they are written."""
 
     @property
     def allow(self) -> frozenset[str] | None: ...
@@ -30,6 +31,30 @@ class ModelPolicy(Protocol):
 
     @property
     def vendors(self) -> Names: ...
+
+
+class Lists(NamedTuple):
+    """A policy's names in plain form, to be compared with Traits."""
+
+    models_allow: frozenset[str] | None
+    models_deny: frozenset[str]
+    vendors_allow: frozenset[str] | None
+    vendors_deny: frozenset[str]
+
+
+def lists_of(policy: ModelPolicy | None) -> Lists | None:
+    """None where the policy leaves everything open."""
+    if policy is None:
+        return None
+    models, vendors = policy.models, policy.vendors
+    if models.allow is None and vendors.allow is None and not models.deny and not vendors.deny:
+        return None
+    return Lists(
+        None if models.allow is None else frozenset(map(plain, models.allow)),
+        frozenset(map(plain, models.deny)),
+        None if vendors.allow is None else frozenset(map(str.lower, vendors.allow)),
+        frozenset(map(str.lower, vendors.deny)),
+    )
 
 
 RULES = {
@@ -63,14 +88,14 @@ def exclusion(
     traits: Traits,
     needs: Needs,
     options: Options,
-    policy: ModelPolicy | None,
+    lists: Lists | None,
     missing_keys: Mapping[str, str],
 ) -> Excluded | None:
     """Why this model cannot serve; None where it can. `missing_keys` are the variables of upstreams without a key."""
     model, wanted = candidate.model, needs.wanted
     if wanted is not None and not model.answers_to(wanted):
         return Excluded(traits.id, "not_wanted")
-    if policy is not None and (refused := _refused(traits, policy)) is not None:
+    if lists is not None and (refused := _refused(traits, lists)) is not None:
         return refused
     if missing_keys and model.provider in missing_keys:
         return Excluded(traits.id, "no_key", missing_keys[model.provider])
@@ -96,13 +121,12 @@ def exclusion(
     return None
 
 
-def _refused(traits: Traits, policy: ModelPolicy) -> Excluded | None:
+def _refused(traits: Traits, lists: Lists) -> Excluded | None:
     """An allowed vendor is one that may get the request: the upstream. A denied one is kept out as maker too."""
-    models, vendors = policy.models, policy.vendors
-    if models.deny & traits.names or (models.allow is not None and not models.allow & traits.names):
+    if lists.models_deny & traits.names or (lists.models_allow is not None and not lists.models_allow & traits.names):
         return Excluded(traits.id, "model_denied")
-    if named := vendors.deny & traits.vendors:
+    if named := lists.vendors_deny & traits.vendors:
         return Excluded(traits.id, "vendor_denied", ", ".join(sorted(named)))
-    if vendors.allow is not None and traits.upstream not in vendors.allow:
+    if lists.vendors_allow is not None and traits.upstream not in lists.vendors_allow:
         return Excluded(traits.id, "vendor_denied", traits.upstream)
     return None

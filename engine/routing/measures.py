@@ -7,8 +7,6 @@ from typing import NamedTuple
 from engine.catalog import Model
 from ledger.clock import SECOND_US, Clock
 
-SEED_FIRST_TOKEN_MS = 800.0
-SEED_TOKENS_PER_S = 50.0
 SEED_SUCCESS = 0.98
 SEED_SAMPLES = 5.0
 """What the figures that an estimate begins with count for, in calls."""
@@ -47,11 +45,9 @@ class Seen(NamedTuple):
     success_weight: float = 0.0
 
 
-_SEED = Measured(SEED_FIRST_TOKEN_MS, 1_000 / SEED_TOKENS_PER_S, SEED_SUCCESS, 0.0)
-
-
 def seed_of(model: Model) -> Measured:
-    return _SEED
+    """The catalog's figures."""
+    return Measured(float(model.seed_first_token_ms), 1_000 / model.seed_tokens_per_s, SEED_SUCCESS, 0.0)
 
 
 def faded(seen: Seen, now_us: int) -> Seen:

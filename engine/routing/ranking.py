@@ -11,7 +11,7 @@ from engine.catalog import Model
 from engine.errors import ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.options import Options
 from engine.routing.candidate import Candidate, Needs
-from engine.routing.exclusion import RULES, Excluded, ModelPolicy, exclusion
+from engine.routing.exclusion import RULES, Excluded, ModelPolicy, exclusion, lists_of
 from engine.routing.measures import Measured, seed_of
 from engine.routing.scoring import Scored, scored
 from engine.routing.traits import Traits, traits_of
@@ -90,10 +90,10 @@ def rank(
     """
     chosen: list[tuple[bool, float, float, int, str, Scored]] = []
     excluded: list[Excluded] = []
-    wanted = needs.wanted
+    wanted, lists = needs.wanted, lists_of(policy)
     for candidate in candidates:
         known = traits(candidate.model)
-        out = exclusion(candidate, known, needs, options, policy, missing_keys)
+        out = exclusion(candidate, known, needs, options, lists, missing_keys)
         if out is not None:
             excluded.append(out)
             continue

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from engine.catalog import Model
 from engine.catalog.models import TIERS
+from engine.catalog.names import base_name, model_of, plain
 
 KEPT = 10_000
-_SNAPSHOT = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
+ALSO_CALLED = {
+    "deepseek-ai": "deepseek",
+    "meta-llama": "meta",
+    "mistralai": "mistral",
+    "moonshotai": "moonshot",
+    "x-ai": "xai",
+    "z-ai": "zai",
+    "zai-org": "zai",
+}
+"""Makers, as other upstreams' names for their models have them: a list that keeps out `mistral` keeps them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +28,9 @@ class Traits:
     upstream: str
     """Who is asked and paid."""
     vendors: frozenset[str]
-    """The upstream, and who made the model where its name says it (`openrouter`, `openai`)."""
+    """The upstream, and who made the model where its name says it (`openrouter`, `openai`). Lower case."""
     names: frozenset[str]
-    """All that a list can mean it by: with and without upstream, maker, `:variant` and date of the snapshot."""
+    """All that a list can mean it by, in plain form: with and without upstream, maker, `:variant` and date."""
     tier_rank: int | None
     input_nanos_per_mtok: int
     output_nanos_per_mtok: int
@@ -30,23 +39,31 @@ class Traits:
 
 
 def traits_of(model: Model) -> Traits:
-    name = model.name.lower()
-    maker, _, rest = name.rpartition("/")
-    plain = {name, rest or name}
-    plain |= {each.partition(":")[0] for each in plain}
-    plain |= {_SNAPSHOT.sub("", each) for each in plain}
-    upstream = model.provider.lower()
+    upstream, maker = model.provider.lower(), _maker(model)
     return Traits(
         model=model,
         id=model.id,
         upstream=upstream,
-        vendors=frozenset({upstream, maker.rpartition("/")[2]} - {""}),
-        names=frozenset(plain | {f"{upstream}/{each}" for each in plain}),
+        vendors=frozenset({upstream, maker, ALSO_CALLED.get(maker, maker)} - {""}),
+        names=_names(model),
         tier_rank=None if model.tier is None else TIERS.index(model.tier),
         input_nanos_per_mtok=model.price.input.base,
         output_nanos_per_mtok=model.price.output.base,
         stepped=bool(model.price.input.steps or model.price.output.steps),
     )
+
+
+def _maker(model: Model) -> str:
+    maker, slash, rest = model.name.lower().partition("/")
+    return maker.removeprefix("~") if slash and "/" not in rest else ""
+
+
+def _names(model: Model) -> frozenset[str]:
+    names = {model.name, model.name.rpartition("/")[2]}
+    names |= {name.partition(":")[0] for name in names}
+    names |= {base_name(name) for name in names}
+    names |= {f"{model.provider}/{name}" for name in names}
+    return frozenset({plain(name) for name in names} | model.aliases | {model_of(model.name)})
 
 
 class KnownTraits:

@@ -174,8 +174,18 @@ def test_the_policy_says_which_models_and_vendors_serve(policy: Policy, kept: li
 def test_a_denied_model_is_denied_under_all_its_names() -> None:
     """A snapshot, a variant and another upstream's name for it are the same model."""
     for name in ("gpt-4o", "gpt-4o-2024-08-06", "GPT-4o", "openai/gpt-4o:free", "openai/gpt-4o-20240806:nitro"):
+        denied = Policy(models=Names(deny=frozenset({"GPT-4o"})))
+        assert ids(ranking(HELLO, policy=denied, models=[model("up", name)])) == [], name
         assert "gpt-4o" in traits_of(model("up", name)).names, name
     assert "gpt-4o" not in traits_of(model("up", "gpt-4o-mini")).names
+    assert "gpt-4o-2024-08-06" not in traits_of(model("up", "gpt-4o")).names
+
+
+def test_a_maker_is_kept_out_under_all_its_names() -> None:
+    for vendor, name in [("mistral", "mistralai/m"), ("xAI", "x-ai/grok"), ("openai", "~openai/gpt"), ("UP", "m")]:
+        denied = Policy(vendors=Names(deny=frozenset({vendor})))
+        assert ids(ranking(HELLO, policy=denied, models=[model("up", name)])) == [], name
+    assert traits_of(model("up", "accounts/fireworks/models/llama")).vendors == {"up"}
 
 
 @pytest.mark.parametrize(
