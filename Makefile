@@ -53,7 +53,7 @@ lock: $(UV) ## renew requirements.lock from pyproject.toml
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 
 clean: ## remove what setup and tests made
-	@rm -rf .venv .tools .interop .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .tools .interop .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # `make demo "your prompt"`: make takes the prompt for further goals, which do nothing.
 ifeq (demo,$(firstword $(MAKECMDGOALS)))

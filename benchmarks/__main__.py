@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import a2a, startup
+from benchmarks.gateway import run as gateway
+from benchmarks.gateway import table as gateway_table
 
 _LIBRARIES = ("a2a-sdk", "fastapi", "starlette", "uvicorn", "uvloop", "pydantic", "sqlalchemy", "x402")
 _RESULTS = Path(__file__).parent / "results"
@@ -30,11 +32,14 @@ def main() -> None:
     tasks = a2a.measure(environment)
     out.print("[dim]reserve and capture on one hot budget …[/]")
     spend = json.loads(_output("benchmarks.spend"))
+    gateways = gateway.measure(out)
     results = {"at": int(time.time()), "machine": _machine(), "startup": starts, "a2a_echo": tasks, "spend": spend}
+    results["gateway"] = gateways
     _RESULTS.mkdir(exist_ok=True)
     path = _RESULTS / f"{results['at']}.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
     _print(out, results)
+    gateway_table.show(out, gateways)
     out.print(f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 
@@ -46,10 +51,13 @@ def _print(out: Console, results: dict[str, Any]) -> None:
     out.print(table)
     out.print(f"agentnode / plain a2a-sdk: {tasks['ratio']} (median of {a2a.ROUNDS} interleaved runs)\n")
     out.print(f"agentnode --help {starts['help_s']} s; up --chain none ready in {starts['ready_s']} s\n")
-    for database in ("sqlite", "postgres"):
+    for database in ("sqlite", "postgres", "postgres_flush_2ms"):
         row = spend[database]
+        if isinstance(row, str):
+            out.print(f"[bold red]spend on {database}: {row}[/]")
+            continue
         out.print(
-            f"spend on {database}: {row['cycles_per_s']} reserve-and-capture cycles/s, "
+            f"spend on {database.replace('_', ', ')}: {row['cycles_per_s']} reserve-and-capture cycles/s, "
             f"p50 {row['reserve_p50_ms']} ms, p99 {row['reserve_p99_ms']} ms (64 clients, one hot budget)"
         )
     out.print("\n" + ", ".join(f"{name} {value}" for name, value in results["machine"].items()), style="dim")
