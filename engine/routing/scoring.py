@@ -61,6 +61,7 @@ class Scored(NamedTuple):
                 "score": _shown(self.quality),
                 "weight": _shown(weights.quality),
                 "stated": model.quality,
+                "source": model.quality_source,
                 "accepted": accepted,
                 "outcomes": total,
             },
@@ -95,7 +96,7 @@ def scored(
     nanos_times_mtok = prompt_tokens * input_rate + answer_tokens * output_rate
     expected_ms = measured.first_token_ms + answer_tokens * measured.ms_per_token
     cost = cost_score(nanos_times_mtok / (prompt_tokens + answer_tokens))
-    quality = quality_score(candidate.model.quality or 0.0, outcomes)
+    quality = quality_score(traits.quality, outcomes)
     speed = speed_score(expected_ms)
     bonus = 0.0
     if options.prefer_providers and traits.vendors & options.prefer_providers:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from engine.catalog import Model
 from engine.catalog.models import TIERS
 from engine.catalog.names import base_name, model_of, plain
+from engine.catalog.quality import median_of
 
 KEPT = 10_000
+ASSUMED_LESS = 0.2
+"""By how much a quality that is only the tier's median counts less: of those that are measured at all, the median is
+better than of those that nobody measures."""
 ALSO_CALLED = {
     "deepseek-ai": "deepseek",
     "meta-llama": "meta",
@@ -32,6 +36,8 @@ class Traits:
     names: frozenset[str]
     """All that a list can mean it by, in plain form: with and without upstream, maker, `:variant` and date."""
     tier_rank: int | None
+    quality: float
+    """0 where nobody states or assumes one."""
     input_nanos_per_mtok: int
     output_nanos_per_mtok: int
     stepped: bool
@@ -47,10 +53,18 @@ def traits_of(model: Model) -> Traits:
         vendors=frozenset({upstream, maker, ALSO_CALLED.get(maker, maker)} - {""}),
         names=_names(model),
         tier_rank=None if model.tier is None else TIERS.index(model.tier),
+        quality=_quality(model),
         input_nanos_per_mtok=model.price.input.base,
         output_nanos_per_mtok=model.price.output.base,
         stepped=bool(model.price.input.steps or model.price.output.steps),
     )
+
+
+def _quality(model: Model) -> float:
+    quality = model.quality or 0.0
+    if model.tier is not None and model.tier != "offline" and model.quality_source == median_of(model.tier).source:
+        return max(0.0, quality - ASSUMED_LESS)
+    return quality
 
 
 def _maker(model: Model) -> str:

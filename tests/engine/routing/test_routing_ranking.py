@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from engine import OFFLINE, CompletionRequest, Model
 from engine.catalog import Price, Rate
+from engine.catalog.quality import median_of
 from engine.errors import ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.guard import bound
 from engine.options import DEFAULTS, FIELDS, MODES, Options, options_of
@@ -250,6 +251,14 @@ def test_the_tenants_own_outcomes_move_a_stated_quality(stated: float, accepted:
         assert quality >= stated
     assert quality_score(stated, (0, 0)) == stated
     assert quality_score(0.5, (20, 20)) == pytest.approx(0.75)
+
+
+def test_an_assumed_quality_counts_less_than_a_measured_one() -> None:
+    """The tier's median, which is what a model without a published figure has."""
+    assumed = dataclasses.replace(model("up", "a", quality=0.83), quality_source=median_of("mid").source)
+    measured_one = dataclasses.replace(model("up", "b", quality=0.65), quality_source="a page, a date")
+    assert ids(ranking(HELLO, models=[assumed, measured_one])) == ["up/b", "up/a"]
+    assert ranking(HELLO, models=[OFFLINE]).chosen[0].quality == OFFLINE.quality
 
 
 def test_outcomes_can_turn_a_choice() -> None:
