@@ -52,8 +52,6 @@ class Upstream:
     """Options that it does not take: a request that sets one is not served by it."""
     streams_usage: bool = True
     """It takes `stream_options`; without, it counts by itself or not at all."""
-    keeps_reasoning_apart: bool = False
-    """Its `completion_tokens` are without the reasoning tokens."""
     first_token_ms: int | None = None
     """What is assumed of its speed until it was measured; None: its models' tier says."""
     tokens_per_s: int | None = None

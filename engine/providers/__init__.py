@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.providers.anthropic import Anthropic
 from engine.providers.embedder import Embedder
 from engine.providers.offline import OfflineProvider
 from engine.providers.openai_compatible import OpenAICompatible
@@ -14,6 +15,7 @@ __all__ = [
     "KNOWN",
     "PATIENT",
     "Answer",
+    "Anthropic",
     "Embedder",
     "OfflineProvider",
     "OpenAICompatible",

@@ -13,6 +13,7 @@ from engine.providers.provider import Answer, Piece, Timing
 from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP, parsed
 from engine.request import CompletionRequest
 from engine.upstream import Upstream
+from ledger.errors import InvalidInput
 
 _PATH = "/chat/completions"
 
@@ -36,7 +37,9 @@ class OpenAICompatible:
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
     ) -> AsyncGenerator[Piece, None]:
         body = self._body(model, request, max_tokens)
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body["stream"] = True
+        if self._upstream.streams_usage:
+            body["stream_options"] = {"include_usage": True}
         begun = False
         finished: set[int] = set()
         async with contextlib.aclosing(self._http.events(_PATH, body, timing)) as events:
@@ -56,9 +59,23 @@ class OpenAICompatible:
         await self._http.close()
 
     def _body(self, model: Model, request: CompletionRequest, max_tokens: int) -> dict[str, Any]:
-        return {
-            "model": model.name,
+        upstream = self._upstream
+        body = {
+            "model": upstream.model_prefix + model.name,
             "messages": request.messages,
-            self._upstream.max_tokens_field: max_tokens,
+            upstream.max_tokens_field: max_tokens,
             **request.forwarded,
         }
+        refuse_unsupported(upstream, body)
+        for name, own in upstream.renamed:
+            if name in body:
+                body[own] = body.pop(name)
+        return body
+
+
+def refuse_unsupported(upstream: Upstream, body: dict[str, Any]) -> None:
+    """Takes out what asks for nothing (`n` of 1). Raises InvalidInput for an option that the upstream does not take."""
+    for name in upstream.unsupported & body.keys():
+        if name != "n" or body[name] != 1:
+            raise InvalidInput(name, f"is not an option of {upstream.shown}'s models")
+        del body[name]

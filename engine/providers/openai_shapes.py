@@ -1,4 +1,4 @@
-"""OpenAI's wire shapes, read with suspicion: answers, chunks, choices, usage counts. Pure."""
+"""OpenAI's wire shapes, read with suspicion: answers, chunks, choices, and what others make of them. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from typing import Any
 from engine.errors import StreamCut, UpstreamError, UpstreamGarbled
 from engine.providers.provider import Answer, Piece
 from engine.providers.refusals import error_of
-from engine.usage import Usage
+from engine.providers.usage_shapes import usage_of
 
-_MAX_COUNT = 10**9
+FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_NEAREST = {
+    **dict.fromkeys(("max_tokens", "model_length", "max_length", "token_limit"), "length"),
+    **dict.fromkeys(("tool_use", "tool_call", "tool"), "tool_calls"),
+    **dict.fromkeys(("safety", "recitation", "prohibited_content", "refusal", "error_toxic"), "content_filter"),
+}
+"""Of reasons that OpenAI does not have; every other one (`eos`, `COMPLETE`, `end_turn`) is a `stop`."""
+_BROKEN = frozenset({"error", "abort", "insufficient_system_resource", "network_error"})
+"""Reasons of vLLM, DeepSeek, OpenRouter and Zhipu for an answer that is not whole."""
 
 
 def answer_of(body: Any, upstream: str) -> Answer:
@@ -25,7 +33,70 @@ def piece_of(chunk: Any, upstream: str, begun: bool) -> Piece:
     """A part of a stream. Raises UpstreamGarbled; an error object is StreamCut once the answer has begun."""
     _refuse_error(chunk, upstream, begun)
     choices_of(chunk, "delta")
-    return Piece(chunk, usage_of(chunk.get("usage")))
+    stated = chunk.get("usage")
+    if stated is None and isinstance(groq := chunk.get("x_groq"), dict):
+        stated = groq.get("usage")
+    return Piece(chunk, usage_of(stated))
+
+
+def choices_of(body: Any, text_in: str) -> list[dict[str, Any]]:
+    """The `choices` of a completion (`text_in` is `message`) or a chunk (`delta`), mended in place where upstreams
+    differ from OpenAI in ways that lose nothing. Raises UpstreamGarbled, StreamCut."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if choices is None and text_in == "delta" and isinstance(body, dict) and body.get("usage"):
+        choices = body["choices"] = []
+    if not isinstance(choices, list):
+        raise UpstreamGarbled("the upstream's answer has no choices")
+    for choice in choices:
+        if not isinstance(choice, dict):
+            raise UpstreamGarbled("a choice in the upstream's answer is not an object")
+        text = choice.get(text_in)
+        if text is None and text_in == "delta":
+            text = choice["delta"] = {}
+        if not isinstance(text, dict):
+            raise UpstreamGarbled(f"a choice in the upstream's answer has no {text_in}")
+        content = text.get("content")
+        if isinstance(content, list):
+            _join_parts(text, content)
+        elif not isinstance(content, str | None):
+            raise UpstreamGarbled("a choice in the upstream's answer has content that is not text")
+        reason = choice.get("finish_reason")
+        if not isinstance(reason, str | None) or type(choice.get("index", 0)) is not int:
+            raise UpstreamGarbled("a choice in the upstream's answer has no proper index or finish_reason")
+        if reason is not None and reason not in FINISHES:
+            _name_finish(choice, reason)
+    return choices
+
+
+def _name_finish(choice: dict[str, Any], reason: str) -> None:
+    if reason in _BROKEN:
+        raise StreamCut(f"the upstream ended its answer with {reason}")
+    if not reason:
+        choice["finish_reason"] = None
+        return
+    choice.setdefault("native_finish_reason", reason)
+    choice["finish_reason"] = _NEAREST.get(reason.lower(), "stop")
+
+
+def _join_parts(text: dict[str, Any], parts: list[Any]) -> None:
+    """Mistral's content of its reasoning models: `text` and `thinking` parts become OpenAI's text and its cousin's."""
+    said: list[str] = []
+    thought: list[str] = []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "text" and isinstance(part.get("text"), str):
+            said.append(part["text"])
+        elif kind == "thinking" and isinstance(part.get("thinking"), list):
+            thought += [each["text"] for each in part["thinking"] if isinstance(each, dict) and _is_text(each)]
+        else:
+            raise UpstreamGarbled("a choice in the upstream's answer has content that is not text")
+    text["content"] = "".join(said)
+    if thought:
+        text["reasoning_content"] = "".join(thought)
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    return isinstance(part.get("text"), str)
 
 
 def _refuse_error(body: Any, upstream: str, begun: bool) -> None:
@@ -38,44 +109,3 @@ def _refuse_error(body: Any, upstream: str, begun: bool) -> None:
     if type(status) is int and 400 <= status < 600:  # OpenRouter's form
         raise error_of(status, body, {}, upstream)
     raise UpstreamError(f"{upstream} answered with an error")
-
-
-def usage_of(stated: Any) -> Usage | None:
-    """The canonical usage of an OpenAI `usage` object, or None where it is absent or contradicts itself."""
-    if not isinstance(stated, dict):
-        return None
-    prompt_details = stated.get("prompt_tokens_details") or {}
-    completion_details = stated.get("completion_tokens_details") or {}
-    if not isinstance(prompt_details, dict) or not isinstance(completion_details, dict):
-        return None
-    prompt = _count(stated.get("prompt_tokens"))
-    completion = _count(stated.get("completion_tokens"))
-    cache_read = _count(prompt_details.get("cached_tokens") or 0)
-    cache_write = _count(prompt_details.get("cache_write_tokens") or 0)
-    reasoning = _count(completion_details.get("reasoning_tokens") or 0)
-    if prompt is None or completion is None or cache_read is None or cache_write is None or reasoning is None:
-        return None
-    if cache_read + cache_write > prompt or reasoning > completion:
-        return None
-    return Usage(prompt - cache_read - cache_write, cache_read, cache_write, completion - reasoning, reasoning)
-
-
-def choices_of(body: Any, text_in: str) -> list[dict[str, Any]]:
-    """The `choices` of a completion (`text_in` is `message`) or a chunk (`delta`). Raises UpstreamGarbled."""
-    choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list):
-        raise UpstreamGarbled("the upstream's answer has no choices")
-    for choice in choices:
-        if not isinstance(choice, dict) or not isinstance(choice.get(text_in), dict):
-            raise UpstreamGarbled(f"a choice in the upstream's answer has no {text_in}")
-        if not isinstance(choice[text_in].get("content"), str | None):
-            raise UpstreamGarbled("a choice in the upstream's answer has content that is not text")
-        if not isinstance(choice.get("finish_reason"), str | None) or type(choice.get("index", 0)) is not int:
-            raise UpstreamGarbled("a choice in the upstream's answer has no proper index or finish_reason")
-    return choices
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
-        return None
-    return value

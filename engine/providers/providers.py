@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from engine.providers.anthropic import Anthropic
 from engine.providers.embedder import Embedder
 from engine.providers.offline import OfflineProvider
 from engine.providers.openai_compatible import OpenAICompatible
@@ -28,7 +29,8 @@ class Providers:
             if upstream.api_key_env and not key:
                 missing[upstream.name] = upstream.api_key_env
             else:
-                available.append(OpenAICompatible(upstream, key or None))
+                adapter = Anthropic if upstream.api == "anthropic" else OpenAICompatible
+                available.append(adapter(upstream, key or None))
         return cls(available, missing)
 
     @property

@@ -29,7 +29,8 @@ KNOWN: dict[str, Upstream] = {
             price_list="anthropic",
             api="anthropic",
             unsupported=frozenset(
-                {*_LEGACY, *_LOGPROBS, "n", "seed", "presence_penalty", "frequency_penalty", "verbosity"}
+                {*_LEGACY, *_LOGPROBS, "n", "seed", "presence_penalty", "frequency_penalty"}
+                | {"verbosity", "reasoning_effort"}
             ),
         ),
         Upstream(
@@ -126,7 +127,6 @@ KNOWN: dict[str, Upstream] = {
             price_list="x-ai",
             maker_prefix="x-ai",
             unsupported=frozenset({*_LEGACY, "logit_bias"}),
-            keeps_reasoning_apart=True,
         ),
     )
 }

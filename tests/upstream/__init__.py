@@ -1,4 +1,4 @@
-"""An upstream that speaks OpenAI's chat completions, for tests: counts its calls, misbehaves on request."""
+"""An upstream for tests that speaks OpenAI's and Anthropic's API, counts its calls, and misbehaves on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The upstream's HTTP face: OpenAI's one route, and beside it the calls it saw and how it is to behave."""
+"""The upstream's HTTP face: a route of OpenAI's and one of Anthropic's, the calls it saw, how it is to behave."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.upstream import anthropic
 from tests.upstream.behaviour import Behaviour, Reply, reply_to
 
 # developers.openai.com/api/reference, "Create chat completion", without what says who the end customer is.
@@ -26,6 +27,7 @@ class Upstream:
         self.app.add_routes(
             [
                 web.post("/v1/chat/completions", self.chat),
+                web.post("/v1/messages", self.messages),
                 web.get("/calls", self.calls),
                 web.post("/behave", self.behave),
                 web.post("/open", self.open),
@@ -85,6 +87,43 @@ class Upstream:
         except (asyncio.CancelledError, ConnectionError):
             self._left += 1
             raise
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        """Anthropic's route: the same calls, behaviours and gate."""
+        body = await request.json()
+        self._bodies.append(body)
+        behaviour = self._next.pop(0) if self._next else self._always
+        fault = anthropic.fault_in(request, body, self.api_key)
+        if fault is not None:
+            self._violations.append(fault)
+            return anthropic.error(400, fault)
+        try:
+            await self._pass_gate(behaviour, 0)
+            if behaviour.status != 200:
+                return anthropic.error(behaviour.status, behaviour.error_message)
+            if behaviour.raw is not None:
+                return web.Response(text=behaviour.raw, content_type="application/json")
+            if not body.get("stream"):
+                return web.json_response(anthropic.message(body, behaviour))
+            return await self._anthropic_stream(request, body, behaviour)
+        except (asyncio.CancelledError, ConnectionError):
+            self._left += 1
+            raise
+
+    async def _anthropic_stream(
+        self, request: web.Request, body: dict[str, Any], behaviour: Behaviour
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for count, event in enumerate(anthropic.events(body, behaviour)):
+            await response.write(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode()))
+            if behaviour.cut_after == count + 1:
+                _cut(request)
+                return response
+            if behaviour.end_early and event["type"] == "content_block_stop":
+                return response
+            await self._pass_gate(behaviour, count + 1)
+        return response
 
     def _refusal(self, request: web.Request, body: dict[str, Any]) -> web.Response | None:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":

@@ -1,0 +1,68 @@
+"""The adapter for Anthropic's Messages API, streaming and not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from engine.catalog import Model
+from engine.errors import StreamCut
+from engine.providers.anthropic_answer import Events, answer_of
+from engine.providers.anthropic_request import messages_body
+from engine.providers.openai_compatible import refuse_unsupported
+from engine.providers.provider import Answer, Piece, Timing
+from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP, parsed
+from engine.request import CompletionRequest
+from engine.upstream import Upstream
+from ledger.clock import SECOND_US, Clock, SystemClock
+
+VERSION = "2023-06-01"
+_PATH = "/messages"
+
+
+class Anthropic:
+    """One upstream that speaks it: Anthropic itself, or who stands in for it at another address."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        api_key: str | None,
+        quiet_timeout_s: float = QUIET_TIMEOUT_S,
+        clock: Clock | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._clock = clock or SystemClock()
+        headers = {"anthropic-version": VERSION} | ({"x-api-key": api_key} if api_key else {})
+        self._http = UpstreamHTTP(upstream.name, upstream.base_url, headers, quiet_timeout_s)
+
+    @property
+    def name(self) -> str:
+        return self._upstream.name
+
+    async def complete(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Answer:
+        return answer_of(
+            await self._http.whole(_PATH, self._body(model, request, max_tokens), timing), self._created_s()
+        )
+
+    async def stream(
+        self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
+    ) -> AsyncGenerator[Piece, None]:
+        body = self._body(model, request, max_tokens) | {"stream": True}
+        reading = Events(self._created_s())
+        async with contextlib.aclosing(self._http.events(_PATH, body, timing)) as events:
+            async for data in events:
+                for piece in reading.pieces(parsed(data)):
+                    yield piece
+        if not reading.finished:
+            raise StreamCut(f"{self.name} ended its stream before its answer was finished")
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _body(self, model: Model, request: CompletionRequest, max_tokens: int) -> dict[str, Any]:
+        refuse_unsupported(self._upstream, dict(request.forwarded))
+        return messages_body(model, request, max_tokens)
+
+    def _created_s(self) -> int:
+        return self._clock.now_us() // SECOND_US
