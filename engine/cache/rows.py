@@ -1,4 +1,4 @@
-"""The cache's reads and writes, in the caller's session. A tenant's row is locked by whoever adds to its entries."""
+"""The cache's reads and writes, in the caller's session. Whoever changes a tenant's entries locks its row first."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _SET = """
 UPDATE cache_tenants SET enabled = :enabled, similarity = :similarity, ttl_s = :ttl_s, partition_by = :partition,
 max_entries = :max_entries WHERE tenant_id = :tenant_id
 """
+_LOCK = "UPDATE cache_tenants SET last_seq = last_seq WHERE tenant_id = :tenant_id"
 _SETTINGS = (
     "SELECT enabled, similarity, ttl_s, partition_by, max_entries FROM cache_tenants WHERE tenant_id = :tenant_id"
 )
@@ -139,6 +140,11 @@ async def number(session: AsyncSession, keys: Keys) -> Numbered:
 
 async def insert(session: AsyncSession, keys: Keys, values: dict[str, Any]) -> None:
     await _run(session, _INSERT, {**vars(keys), **values})
+
+
+async def lock(session: AsyncSession, tenant_id: str) -> None:
+    """Be the only one who changes this tenant's entries, until the commit: rows of many are never locked crosswise."""
+    await _run(session, _LOCK, {"tenant_id": tenant_id})
 
 
 async def remove(session: AsyncSession, tenant_id: str, which: str, **values: Any) -> list[tuple[str, str, int]]:

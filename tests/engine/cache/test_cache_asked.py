@@ -22,7 +22,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     "other",
     [
         {"model_class": "mock/m2"},
-        {"privacy_mode": "hash_only"},
+        {"privacy_mode": "fingerprint_only"},
         {"system": "Answer in French."},
         {"max_tokens": 5},
         {"temperature": 0.2},
@@ -150,4 +150,6 @@ def test_no_answer_is_kept_for_more_than_a_day(asked_ttl_s: int | None, ttl_s: i
 
 
 def _made(request: CompletionRequest, key_id: str | None = "key_1") -> Any:
-    return asked_of(request, tenant_id="acme", key_id=key_id, user=None, model_class="auto", privacy_mode="hash_only")
+    return asked_of(
+        request, tenant_id="acme", key_id=key_id, user=None, model_class="auto", privacy_mode="fingerprint_only"
+    )
