@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.cache import Scored, interval, pairs, scored
@@ -40,6 +42,19 @@ def test_a_vector_alone_would_answer_wrongly(all_scored: list[Scored]) -> None:
     """Most questions that differ in one word are nearer than the threshold: what protects is the agreement."""
     differ = [each for each in all_scored if not each.pair.same]
     assert sum(each.similarity >= SIMILARITY for each in differ) > len(differ) / 2
+
+
+def test_the_page_shows_what_the_benchmark_finds(all_scored: list[Scored]) -> None:
+    """Counts, hits and false hits of the reporting half, at the defaults."""
+    page = " ".join((Path(__file__).parents[3] / "docs" / "cache.md").read_text().split())
+    half = [each for each in all_scored if not each.pair.chooses]
+    differ, same = [each for each in half if not each.pair.same], [each for each in half if each.pair.same]
+    false, hits = sum(each.hits() for each in differ), sum(each.hits() for each in same)
+    assert f"{len(all_scored):,} pairs of questions" in page
+    assert f"{len(differ)} pairs that differ and {len(same)} that mean the same" in page
+    assert f"**{false / len(differ):.2%} (95%: at most {interval(false, len(differ))[1]:.2%})**" in page
+    low, high = interval(hits, len(same))
+    assert f"**{hits / len(same):.2%} ({low * 100:.2f} to {high:.2%})**" in page
 
 
 def test_the_default_is_the_threshold_that_was_chosen() -> None:
