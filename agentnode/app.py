@@ -14,13 +14,15 @@ from agentnode import __version__, ticking
 from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
 from agentnode.api import auth, bazaar, cache, devchain, errors, evidence, facilitator, health, mandates, payments
 from agentnode.api.accounts import account_routers
+from agentnode.api.models import router as models_router
+from agentnode.api.providers import router as providers_router
 from agentnode.evidence.collect import Evidence
 from agentnode.hire import AgentCards, Calls, open_buyer
 from agentnode.migrations import LOCATIONS
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
-from engine import Account, Cache, Catalog, Embedder, Engine, Providers, upstream_from_table, with_known
+from engine import Account, Cache, Catalog, Embedder, Engine, Models, Providers, upstream_from_table, with_known
 from ledger.accounts import AccountBook, Accounts, Credits, Policies, Sessions
 from ledger.clock import SystemClock
 from ledger.database import Database
@@ -59,8 +61,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
     providers = Providers.from_environment(os.environ, upstreams)
-    models = Catalog.load(upstreams, settings.own_prices)
-    engine = Engine(spend, models, providers, clock, lease_s=settings.hold_lease_s)
+    priced = Catalog.load(upstreams, settings.own_prices)
+    engine = Engine(spend, priced, providers, clock, lease_s=settings.hold_lease_s)
 
     answers = Cache(database, clock, vault, keys, Embedder())
 
@@ -126,6 +128,9 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(mandates.router(authority, needs))
     app.include_router(bazaar.router(catalog, buyer, idempotency, needs))
     app.include_router(cache.router(answers, needs))
+    models = Models(priced, providers, upstreams, clock)
+    app.include_router(models_router(models))
+    app.include_router(providers_router(models, needs))
     app.include_router(facilitator.router(paid.facilitator if paid else None))
     app.include_router(payments.router(gate))
     app.include_router(evidence.router(proofs, needs))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
-from engine.catalog import OFFLINE, Catalog, Model
+from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, compare, picks
 from engine.completion import Account, Call, Chunk, Completion, Quote
 from engine.engine import Engine
 from engine.errors import ModelUnavailable, ModelUnknown, UpstreamError
+from engine.models import Models
 from engine.providers import Embedder, Provider, Providers, upstream_from_table, with_known
 from engine.request import CompletionRequest
 from engine.upstream import Upstream, UpstreamModel
@@ -14,6 +15,7 @@ from engine.usage import Usage
 
 __all__ = [
     "OFFLINE",
+    "TIERS",
     "Account",
     "Asked",
     "Cache",
@@ -21,6 +23,7 @@ __all__ = [
     "Call",
     "Catalog",
     "Chunk",
+    "Compared",
     "Completion",
     "CompletionRequest",
     "Embedder",
@@ -29,6 +32,7 @@ __all__ = [
     "Model",
     "ModelUnavailable",
     "ModelUnknown",
+    "Models",
     "Provider",
     "Providers",
     "Quote",
@@ -37,6 +41,8 @@ __all__ = [
     "UpstreamModel",
     "Usage",
     "asked_of",
+    "compare",
+    "picks",
     "upstream_from_table",
     "with_known",
 ]

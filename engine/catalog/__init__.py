@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from engine.catalog.catalog import OFFLINE, Catalog
+from engine.catalog.comparison import Compared, compare, picks
 from engine.catalog.models import TIERS, Model
 from engine.catalog.price import Price, Rate, bound_usd_nanos, cost_usd_nanos
 
-__all__ = ["OFFLINE", "TIERS", "Catalog", "Model", "Price", "Rate", "bound_usd_nanos", "cost_usd_nanos"]
+__all__ = [
+    "OFFLINE",
+    "TIERS",
+    "Catalog",
+    "Compared",
+    "Model",
+    "Price",
+    "Rate",
+    "bound_usd_nanos",
+    "compare",
+    "cost_usd_nanos",
+    "picks",
+]

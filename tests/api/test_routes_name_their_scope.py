@@ -16,6 +16,7 @@ OPEN = {
     "/api/v2/health",
     "/api/v2/models",
     "/v1/models",
+    "/v1/models/{model_id:path}",
     "/api/v2/bazaar/discover",
     "/api/v2/bazaar/listings",
     "/api/v2/bazaar/listings/{listing_id}",

@@ -37,6 +37,7 @@ ALL_PAGES = "\n".join(
         "cache.md",
         "errors.md",
         "mandates.md",
+        "models.md",
         "operating.md",
         "payments.md",
     )
