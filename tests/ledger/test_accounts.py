@@ -83,6 +83,53 @@ async def test_a_revoked_key_is_nobody_and_only_its_tenant_revokes_it(accounts: 
     assert await accounts.revoke_key("acme", key.id) == revoked
 
 
+@pytest.mark.database
+async def test_other_processes_recognise_a_revoked_key_for_a_second_at_most(database: Database) -> None:
+    """This one not at all; and a clock that moves back keeps nobody recognised."""
+    clock, hasher = SetClock(), MemoryKey()
+    here, there = Accounts(database, clock, hasher), Accounts(database, clock, hasher)
+    first, second = await here.create_key("node", "a", ["chat"]), await here.create_key("node", "b", ["chat"])
+    for key in (first, second):
+        await there.authenticate(key.secret)
+        await here.authenticate(key.secret)
+        await here.revoke_key("node", key.id)
+        with pytest.raises(KeyInvalid):
+            await here.authenticate(key.secret)
+    assert (await there.authenticate(first.secret)).key_id == first.id
+    clock.pass_s(1)
+    with pytest.raises(KeyInvalid):
+        await there.authenticate(first.secret)
+    clock.pass_s(-5)
+    with pytest.raises(KeyInvalid):
+        await there.authenticate(second.secret)
+
+
+@pytest.mark.database
+async def test_a_rotated_key_has_two_secrets_for_the_overlap_and_stays_the_same_key(database: Database) -> None:
+    """To the moment, also where it was recognised just before; a second rotation ends the first overlap."""
+    clock, hasher = SetClock(), MemoryKey()
+    accounts, other = Accounts(database, clock, hasher), Accounts(database, clock, hasher)
+    first = await accounts.create_key("node", "laptop", ["chat"], role=None)
+    second = await accounts.rotate_key("node", first.id, overlap_s=60)
+    assert second.id == first.id and second.secret != first.secret
+    clock.pass_s(59.5)
+    for each in (accounts, other):
+        assert await each.authenticate(first.secret) == await each.authenticate(second.secret)
+    clock.pass_s(0.5)
+    for each in (accounts, other):
+        with pytest.raises(KeyInvalid, match="rotated"):
+            await each.authenticate(first.secret)
+    third = await accounts.rotate_key("node", first.id, overlap_s=60)
+    fourth = await accounts.rotate_key("node", first.id, overlap_s=60)
+    with pytest.raises(KeyInvalid):
+        await accounts.authenticate(second.secret)
+    assert await accounts.authenticate(third.secret) == await accounts.authenticate(fourth.secret)
+    with pytest.raises(InvalidInput, match="overlap_s"):
+        await accounts.rotate_key("node", first.id, overlap_s=-1)
+    with pytest.raises(NotFound):
+        await accounts.rotate_key("public", first.id)
+
+
 async def test_a_tenant_that_exists_stays_as_it_is(accounts: Accounts, database: Database) -> None:
     """Ensuring a tenant twice changes neither its name nor its billing."""
     await accounts.ensure_tenant("acme", "Acme", "prepaid")
