@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ledger.accounts import periods as names
 from ledger.accounts.periods import Periods
 from ledger.accounts.policy import OwnerBudget, Policy
-from ledger.spend import NewBudget, Take, count, share, slot, whole
+from ledger.spend import Budget, NewBudget, Take, count, share, slot, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,17 @@ class Plan:
     test_payers: tuple[str, ...] = ()
 
     @property
-    def payers(self) -> tuple[str, ...]:
-        return self.real_payers + self.test_payers
+    def named(self) -> set[str]:
+        """Every budget that counts for the account."""
+        return {*(budget.id for budget in (*self.limited, *self.purses)), *self.real_payers, *self.test_payers}
 
-    def account(self, standing: Standing, there: frozenset[str]) -> Account:
-        """`there`: those of the payers that exist."""
+    def is_ready(self, there: Mapping[str, Budget]) -> bool:
+        """Whether the budgets that are there are all it needs, at the limits that it asks for."""
+        limits_stand = all(each.id in there and there[each.id].fits(each.limit_usd_nanos) for each in self.limited)
+        return limits_stand and all(purse.id in there for purse in self.purses)
+
+    def account(self, standing: Standing, there: Mapping[str, Budget]) -> Account:
+        """`there`: those of the budgets that exist."""
         return Account(
             standing.tenant_id,
             standing.key_id,

@@ -13,9 +13,9 @@ from ledger.accounts.policy import Attribution, Limits, OwnerBudget, owners_of
 from ledger.accounts.scopes import Caller
 from ledger.accounts.standing import lock_tenant, read_standing
 from ledger.clock import SECOND_US, Clock
-from ledger.database import Database
+from ledger.database import AsyncSession, Database
 from ledger.errors import SessionExpired
-from ledger.spend import existing, fit, fits
+from ledger.spend import fit, read_budgets
 
 _KEEP_US = SECOND_US
 _MANY = 10_000
@@ -62,15 +62,14 @@ class AccountBook:
         Raises NotFound (a session of another tenant looks missing), SessionEnded, SessionExpired,
         DatabaseUnavailable.
         """
-        key = (caller.tenant_id, caller.key_id, session_id)
+        key, said = (caller.tenant_id, caller.key_id, session_id), attribution or {}
         opened = self._opened.get(key)
         now_us = self._clock.now_us()
         if opened is None or not opened.serves(now_us):
-            opened = await self._open_standing(key)
+            opened = await self._open_standing(key, said, trial)
         standing = opened.standing
         if standing.expires_at_us is not None and standing.expires_at_us <= now_us:
             raise SessionExpired(f"{session_id} has expired; make another session")
-        said = attribution or {}
         account = opened.accounts.get((_owners(standing, said), trial))
         return account or await self._open_account(opened, said, trial)
 
@@ -84,15 +83,18 @@ class AccountBook:
         for key in [key for key in self._opened if key[0] == tenant_id]:
             del self._opened[key]
 
-    async def _open_standing(self, key: _Key) -> _Opened:
+    async def _open_standing(self, key: _Key, said: Attribution, trial: bool) -> _Opened:
         async with self._turn(key):
             opened, now_us = self._opened.get(key), self._clock.now_us()
             if opened is None or not opened.serves(now_us):
                 async with self._database.read() as session:
                     standing = await read_standing(session, key, self._defaults_of(key[0]), now_us)
+                    account = await self._look(session, standing, said, trial)
                 if len(self._opened) >= _MANY:
                     self._opened = {each: kept for each, kept in self._opened.items() if kept.serves(now_us)}
                 opened = self._opened[key] = _Opened(standing, now_us)
+                if account is not None:
+                    opened.accounts[_owners(standing, said), trial] = account
         return opened
 
     async def _open_account(self, opened: _Opened, said: Attribution, trial: bool) -> Account:
@@ -100,16 +102,20 @@ class AccountBook:
         async with self._turn((*_key(opened.standing), *wanted)):
             account = opened.accounts.get(wanted)
             if account is None:
-                account = opened.accounts[wanted] = await self._see_to(opened.standing, said, trial)
+                async with self._database.read() as session:
+                    account = await self._look(session, opened.standing, said, trial)
+                account = account or await self._see_to(opened.standing, said, trial)
+                opened.accounts[wanted] = account
         return account
 
-    async def _see_to(self, standing: Standing, said: Attribution, trial: bool) -> Account:
-        """The account, on budgets as they should be; where they are not, they are made so by the policy of now."""
+    async def _look(self, session: AsyncSession, standing: Standing, said: Attribution, trial: bool) -> Account | None:
+        """The account, where its budgets are as they should be."""
         plan = self._plan(standing, said, trial)
-        async with self._database.read() as session:
-            there = await existing(session, plan.payers)
-            if await fits(session, plan.limited) and there.issuperset(purse.id for purse in plan.purses):
-                return plan.account(standing, there)
+        there = await read_budgets(session, plan.named)
+        return plan.account(standing, there) if plan.is_ready(there) else None
+
+    async def _see_to(self, standing: Standing, said: Attribution, trial: bool) -> Account:
+        """The account, after its budgets were made what they should be by the policy of now."""
         now_us = self._clock.now_us()
         async with self._database.write() as session:
             await lock_tenant(session, standing.tenant_id)
@@ -117,7 +123,7 @@ class AccountBook:
             standing = await read_standing(session, _key(standing), defaults, now_us)
             plan = self._plan(standing, said, trial)
             await fit(session, plan.limited, now_us, plan.purses)
-            return plan.account(standing, await existing(session, plan.payers))
+            return plan.account(standing, await read_budgets(session, plan.named))
 
     def _plan(self, standing: Standing, said: Attribution, trial: bool) -> Plan:
         if trial:

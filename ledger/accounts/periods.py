@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from sqlalchemy import text
+from urllib.parse import quote
 
 from ledger.accounts.policy import OwnerBudget
 from ledger.clock import SECOND_US
-from ledger.database import AsyncSession
 from ledger.money import MAX_USD_NANOS
 from ledger.spend import NewBudget
-
-_LATEST = text(
-    "SELECT (SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'rate'),"
-    " (SELECT max(period) FROM budgets WHERE tenant_id = :tenant_id AND kind = 'day')"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +29,6 @@ def periods_at(now_us: int) -> Periods:
     return Periods(now.strftime("%Y-%m-%dT%H"), now.date().isoformat())
 
 
-async def current_periods(session: AsyncSession, tenant_id: str, now_us: int) -> Periods:
-    """The periods of now, or the last that the tenant has budgets for: a clock that moves back reopens nothing."""
-    now = periods_at(now_us)
-    row = (await (await session.connection()).execute(_LATEST, {"tenant_id": tenant_id})).one()
-    return Periods(max(now.hour, row[0] or ""), max(now.day, row[1] or ""))
-
-
 def rate_budget(tenant_id: str, owner: str, hour: str, requests: int) -> NewBudget:
     """`owner` is the tenant's id, or the id of a key that has a policy of its own."""
     return NewBudget(f"rate:{owner}:{hour}", tenant_id, "rate", requests, hour)
@@ -58,7 +44,8 @@ def slots_budget(tenant_id: str, owner: str, slots: int) -> NewBudget:
 
 def owner_budget(tenant_id: str, budget: OwnerBudget, periods: Periods) -> NewBudget:
     period = {"day": periods.day, "month": periods.month, "total": "total"}[budget.period]
-    budget_id = f"owner:{tenant_id}:{budget.owner_type}:{budget.owner_id}:{period}"
+    # A name with a colon must not become the name of another tenant's budget.
+    budget_id = f"owner:{tenant_id}:{budget.owner_type}:{quote(budget.owner_id, safe='')}:{period}"
     return NewBudget(budget_id, tenant_id, "owner", budget.limit_usd_nanos, period)
 
 

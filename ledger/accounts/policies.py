@@ -11,9 +11,9 @@ from ledger.accounts.account import plan_of
 from ledger.accounts.accounts import key_row
 from ledger.accounts.book import AccountBook, DefaultsOf
 from ledger.accounts.documents import document_of, said_in
-from ledger.accounts.policy import NOTHING_SAID, Limits, Policy, Said, limits_of, lowest, wider_than
-from ledger.accounts.standing import lock_tenant, read_policies, read_standing
-from ledger.accounts.tables import ApiKeyRow, PolicyRow
+from ledger.accounts.policy import NOTHING_SAID, Policy, Said, lowest, policy_of, wider_than
+from ledger.accounts.standing import lock_tenant, read_standing
+from ledger.accounts.tables import ApiKeyRow, PolicyRow, TenantRow
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import InvalidInput, PolicyWider
@@ -58,9 +58,12 @@ class Policies:
         """
         said = said_in(document)
         async with self._database.write() as session:
-            tenant = await lock_tenant(session, tenant_id)
-            operator, _, _ = await read_policies(session, tenant_id, None)
-            _within(said, operator, limits_of(self._defaults_of(tenant_id), (operator,)), tenant.billing)
+            await lock_tenant(session, tenant_id)
+            frame = await self._frame(session, tenant_id)
+            if (wider := wider_than(said, frame.limits)) is not None:
+                raise PolicyWider(wider, "the operator's frame")
+            if said.billing not in (None, frame.billing):
+                raise PolicyWider("billing", "the operator's frame")
             await self._set(session, tenant_id, "tenant", tenant_id, said)
         return await self.of_tenant(tenant_id)
 
@@ -79,9 +82,9 @@ class Policies:
             row = await key_row(session, tenant_id, key_id)
             if "admin" in row.scopes and said != NOTHING_SAID:
                 raise InvalidInput("policy", "has no hold on a key with the scope admin, which could undo it")
-            operator, tenant, _ = await read_policies(session, tenant_id, None)
-            frame = limits_of(self._defaults_of(tenant_id), (operator, tenant))
-            if (wider := wider_than(said, frame)) is not None:
+            key, now_us = (tenant_id, None, None), self._clock.now_us()
+            of_tenant = await read_standing(session, key, self._defaults_of(tenant_id), now_us)
+            if (wider := wider_than(said, of_tenant.policy.limits)) is not None:
                 raise PolicyWider(wider, "the tenant's policy")
             await self._set(session, tenant_id, "key", key_id, said)
         return await self.of_key(tenant_id, key_id)
@@ -107,14 +110,15 @@ class Policies:
             limited |= {budget.id: budget for budget in plan.limited}
         return list(limited.values())
 
+    async def _frame(self, session: AsyncSession, tenant_id: str) -> Policy:
+        """What would hold if the tenant said nothing."""
+        tenant = await session.get(TenantRow, tenant_id)
+        row = await session.get(PolicyRow, ("operator", tenant_id))
+        assert tenant is not None
+        operator = said_in(None if row is None else row.document)
+        return policy_of(self._defaults_of(tenant_id), tenant.billing, operator, NOTHING_SAID)
+
     async def _policy(self, tenant_id: str, key_id: str | None) -> Policy:
         async with self._database.read() as session:
             key, now_us = (tenant_id, key_id, None), self._clock.now_us()
             return (await read_standing(session, key, self._defaults_of(tenant_id), now_us)).policy
-
-
-def _within(said: Said, operator: Said, frame: Limits, billing: str) -> None:
-    if (name := wider_than(said, frame)) is not None:
-        raise PolicyWider(name, "the operator's frame")
-    if said.billing not in (None, operator.billing or billing):
-        raise PolicyWider("billing", "the operator's frame")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.events import EventDraft
-from ledger.spend.budgets import Budget, NewBudget, cap, existing, fit, fits, refit
+from ledger.spend.budgets import Budget, NewBudget, cap, fit, read_budgets, refit
 from ledger.spend.operations import Captured, EndsBy, Hold, HoldState, Paid
 from ledger.spend.spend import Spend
 from ledger.spend.sweeper import Sweeper
@@ -25,9 +25,8 @@ __all__ = [
     "Take",
     "cap",
     "count",
-    "existing",
     "fit",
-    "fits",
+    "read_budgets",
     "refit",
     "share",
     "slot",

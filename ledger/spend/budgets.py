@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import text
-from sqlmodel import col, select
+from sqlalchemy import select, text
+from sqlmodel import col
 
 from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict, IdempotencyConflict, NotFound
@@ -55,6 +55,10 @@ class Budget:
     def room_usd_nanos(self) -> int:
         return self.limit_usd_nanos - self.spent_usd_nanos - self.held_usd_nanos
 
+    def fits(self, limit_usd_nanos: int) -> bool:
+        """It has this limit, or as near to it as what is spent and held allows."""
+        return self.limit_usd_nanos == max(limit_usd_nanos, self.spent_usd_nanos + self.held_usd_nanos)
+
 
 async def open_budget(database: Database, budget: NewBudget, now_us: int) -> Budget:
     """The budget, made unless it was there. Raises IdempotencyConflict where its id is another's."""
@@ -98,13 +102,6 @@ async def cap(session: AsyncSession, budget_id: str, limit_usd_nanos: int) -> No
         raise NotFound(f"there is no budget {budget_id}")
 
 
-async def fits(session: AsyncSession, limited: Sequence[NewBudget]) -> bool:
-    """Whether each is there with its limit, or as near to it as what is spent and held allows."""
-    asked = select(BudgetRow).where(col(BudgetRow.id).in_([budget.id for budget in limited]))
-    rows = {row.id: row for row in (await session.exec(asked)).all()}
-    return all(budget.id in rows and _fits(rows[budget.id], budget.limit_usd_nanos) for budget in limited)
-
-
 async def fit(
     session: AsyncSession, limited: Sequence[NewBudget], now_us: int, purses: Sequence[NewBudget] = ()
 ) -> None:
@@ -124,30 +121,22 @@ async def fit(
 async def refit(session: AsyncSession, limited: Sequence[NewBudget]) -> None:
     """In the caller's transaction: those that are there and have another limit are capped at theirs."""
     wanted = {budget.id: budget.limit_usd_nanos for budget in limited}
-    asked = (
-        select(BudgetRow)
-        .where(col(BudgetRow.id).in_(wanted))
-        .order_by(col(BudgetRow.id))
-        .with_for_update(key_share=True)
-    )
-    for row in (await session.exec(asked)).all():
-        if not _fits(row, wanted[row.id]):
-            await cap(session, row.id, wanted[row.id])
+    for budget_id, budget in sorted((await read_budgets(session, wanted)).items()):
+        if not budget.fits(wanted[budget_id]):
+            await cap(session, budget_id, wanted[budget_id])
 
 
-async def existing(session: AsyncSession, ids: Sequence[str]) -> frozenset[str]:
+async def read_budgets(session: AsyncSession, ids: Iterable[str]) -> dict[str, Budget]:
     """Those of the ids that are budgets."""
-    return frozenset((await session.exec(select(BudgetRow.id).where(col(BudgetRow.id).in_(ids)))).all())
+    asked = select(*(col(getattr(BudgetRow, each.name)) for each in fields(Budget)))
+    found = await (await session.connection()).execute(asked.where(col(BudgetRow.id).in_(list(ids))))
+    return {row.id: Budget(*row) for row in found}
 
 
 async def read_budget(database: Database, budget_id: str) -> Budget | None:
     async with database.read() as session:
         row = await session.get(BudgetRow, budget_id)
     return None if row is None else _budget(row)
-
-
-def _fits(row: BudgetRow, limit_usd_nanos: int) -> bool:
-    return row.limit_usd_nanos == max(limit_usd_nanos, row.spent_usd_nanos + row.held_usd_nanos)
 
 
 def _budget(row: BudgetRow) -> Budget:
