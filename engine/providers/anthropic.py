@@ -41,9 +41,11 @@ class Anthropic:
         return self._upstream.name
 
     async def complete(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Answer:
-        return answer_of(
-            await self._http.whole(_PATH, self._body(model, request, max_tokens), timing), self._created_s()
-        )
+        return answer_of(await self.raw(model, request, max_tokens, timing), self._created_s())
+
+    async def raw(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Any:
+        """The answer's JSON as the upstream sent it."""
+        return await self._http.whole(_PATH, self._body(model, request, max_tokens), timing)
 
     async def stream(
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing

@@ -31,7 +31,11 @@ class OpenAICompatible:
         return self._upstream.name
 
     async def complete(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Answer:
-        return answer_of(await self._http.whole(_PATH, self._body(model, request, max_tokens), timing), self.name)
+        return answer_of(await self.raw(model, request, max_tokens, timing), self.name)
+
+    async def raw(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Any:
+        """The answer's JSON as the upstream sent it."""
+        return await self._http.whole(_PATH, self._body(model, request, max_tokens), timing)
 
     async def stream(
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing

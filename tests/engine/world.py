@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import Account, Call, Catalog, Completion, CompletionRequest, Engine, Providers, Upstream, UpstreamModel
-from engine.providers import Embedder, OfflineProvider, OpenAICompatible
+from engine.providers import Anthropic, Embedder, OfflineProvider, OpenAICompatible
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.events import EconomicEvent, Events
@@ -53,13 +53,15 @@ async def built(
     quiet_timeout_s: float = 30,
     lease_s: float = 120,
     spends: type[Spend] = Spend,
+    others: Sequence[Upstream] = (),
 ) -> AsyncIterator[World]:
     spend = spends(database, SystemClock(), owner)
     await spend.start()
     await spend.open_budget(NewBudget("budget", "tenant", "session", ONE_USD))
     mock = Upstream("mock", api, models=(MODEL,))
-    providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s)])
-    engine = Engine(spend, Catalog.load([mock]), providers, SystemClock(), lease_s=lease_s)
+    adapters = [(Anthropic if other.api == "anthropic" else OpenAICompatible)(other, None) for other in others]
+    providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s), *adapters])
+    engine = Engine(spend, Catalog.load([mock, *others]), providers, SystemClock(), lease_s=lease_s)
     try:
         yield World(engine, spend, Events(database), Account("tenant", ("budget",)))
     finally:
