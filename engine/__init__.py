@@ -9,6 +9,7 @@ from engine.engine import Engine
 from engine.errors import ModelUnavailable, ModelUnknown, UpstreamError
 from engine.models import Models
 from engine.providers import Embedder, Provider, Providers, upstream_from_table, with_known
+from engine.recording import record
 from engine.request import CompletionRequest
 from engine.upstream import Upstream, UpstreamModel
 from engine.usage import Usage
@@ -43,6 +44,7 @@ __all__ = [
     "asked_of",
     "compare",
     "picks",
+    "record",
     "upstream_from_table",
     "with_known",
 ]
