@@ -109,6 +109,7 @@ def test_no_listed_model_is_free_but_by_the_word_of_its_list() -> None:
             if model.is_free:
                 assert (provider, model.price_source.partition(" ")[0]) == ("openrouter", "openrouter.ai")
                 assert model.price.version.endswith(":free")
+                assert model.capabilities is None  # called by name, never chosen
 
 
 @pytest.mark.parametrize(
