@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from engine.attribution import attribution_of
 from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
 from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, compare, picks
-from engine.completion import Account, Call, Chunk, Completion, Quote
-from engine.engine import Engine
-from engine.errors import ModelUnavailable, ModelUnknown, UpstreamError
+from engine.completion import Attempt, Call, Chunk, Completion, Quote
+from engine.engine import Engine, as_chunks
+from engine.errors import ModelUnavailable, ModelUnknown, SessionBudgetExceeded, UpstreamError
 from engine.models import Models
+from engine.options import Options, options_of
 from engine.providers import Embedder, Provider, Providers, upstream_from_table, with_known
 from engine.recording import record
 from engine.request import CompletionRequest
+from engine.routing import Router
 from engine.upstream import Upstream, UpstreamModel
 from engine.usage import Usage
 
 __all__ = [
     "OFFLINE",
     "TIERS",
-    "Account",
     "Asked",
+    "Attempt",
     "Cache",
     "CacheSettings",
     "Call",
@@ -34,15 +37,21 @@ __all__ = [
     "ModelUnavailable",
     "ModelUnknown",
     "Models",
+    "Options",
     "Provider",
     "Providers",
     "Quote",
+    "Router",
+    "SessionBudgetExceeded",
     "Upstream",
     "UpstreamError",
     "UpstreamModel",
     "Usage",
+    "as_chunks",
     "asked_of",
+    "attribution_of",
     "compare",
+    "options_of",
     "picks",
     "record",
     "upstream_from_table",

@@ -1,4 +1,4 @@
-"""What the engine hands out and takes in beside the request: quotes, completions, chunks, who pays and for what."""
+"""What the engine hands out and takes in beside the request: quotes, completions, chunks, and what a call is for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import Any
 
 from engine.routing import Candidate
 from engine.usage import Usage
-
-
-@dataclass(frozen=True)
-class Account:
-    """Who pays: every one of these budgets must have room, or nothing is sent."""
-
-    tenant_id: str
-    budgets: tuple[str, ...]
+from ledger.spend import Paid
 
 
 @dataclass(frozen=True)
@@ -27,6 +20,11 @@ class Call:
     receipt_id: str | None = None
     payment_id: str | None = None
     attribution: dict[str, Any] = field(default_factory=dict)
+    user: str | None = None
+    """the caller's own end user, for a cache that is parted by users"""
+    privacy_mode: str = "metadata_only"
+    retry_key: str | None = None
+    """Of equal requests the same: what is answered is kept for a while, for the client to ask for it again."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,22 @@ class Quote:
     candidates: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One upstream call of a request, and what became of it."""
+
+    provider: str
+    model: str
+    outcome: str
+    """`served`, or the code of the error"""
+    event_id: str | None
+    """None where nothing reached the upstream"""
+    charged_usd_nanos: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"provider": self.provider, "model": self.model, "outcome": self.outcome, "event_id": self.event_id}
+
+
 @dataclass(frozen=True)
 class Completion:
     """A finished call. `id` is its economic event's id."""
@@ -47,29 +61,57 @@ class Completion:
     id: str
     provider: str
     model: str
-    text: str
-    """of the first choice"""
-    finish_reason: str
+    body: dict[str, Any]
+    """OpenAI's `chat.completion`, as it came; on a stream only index, text and finish reason of the first choice"""
     usage: Usage
     cost_usd_nanos: int
     """charged to the account"""
     latency_ms: int
     """from the request's arrival to its capture"""
     provider_latency_ms: int
-    choices: list[dict[str, Any]]
-    """OpenAI's, as they came; on a stream only index, text and finish reason of the first"""
+    mode: str
+    attempts: tuple[Attempt, ...] = ()
     estimated: bool = False
     """the upstream gave no count that can be true"""
     overrun_usd_nanos: int = 0
     """billed beyond what the budgets had room for: the node bears it"""
+    shares: tuple[Paid, ...] = ()
+    """who paid, where that is not simply the account"""
+    max_tokens: int | None = None
+    """the limit that the balance or the model set, where the caller set none"""
+    cached: bool = False
+    saved_usd_nanos: int = 0
+    """what a cached answer cost when it was made"""
+    request_id: str | None = None
+    """of the request that was answered first, where this one only asks for its answer again"""
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        choices: list[dict[str, Any]] = self.body["choices"]
+        return choices
+
+    @property
+    def text(self) -> str:
+        """Of the first choice."""
+        return self.choices[0]["message"].get("content") or ""
+
+    @property
+    def finish_reason(self) -> str:
+        return str(self.choices[0]["finish_reason"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of a streamed completion. The last one, and no other, has `finish_reason` and `completion`."""
+    """A part of a streamed completion. The last one, and no other, has `completion`."""
 
-    text: str
-    choices: list[dict[str, Any]]
-    """OpenAI's, with their deltas, as they came"""
-    finish_reason: str | None = None
+    body: dict[str, Any]
+    """OpenAI's `chat.completion.chunk`, as it came but for its id"""
+    provider: str
     completion: Completion | None = None
+
+    @property
+    def text(self) -> str:
+        """Of the first choice."""
+        return "".join(
+            choice["delta"].get("content") or "" for choice in self.body["choices"] if choice.get("index", 0) == 0
+        )

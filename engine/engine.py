@@ -3,114 +3,143 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import orjson
 
+from engine.attempts import Attempting, Attempts, Order
+from engine.cache import Asked, Cache, asked_of
 from engine.catalog import Catalog, Model
-from engine.completion import Account, Call, Chunk, Completion, Quote
-from engine.errors import ModelUnavailable, ModelUnknown
-from engine.guard import bound
-from engine.metered import LEASE_S, MeteredCall, Settled
-from engine.providers import PATIENT, Piece, Provider, Providers
+from engine.completion import Call, Chunk, Completion, Quote
+from engine.errors import ModelUnknown, RateLimitExceeded, TooManyConcurrent
+from engine.guard import Guard, Verdicts, bound
+from engine.metered import LEASE_S, Settled
+from engine.options import DEFAULTS, Options
+from engine.providers import Piece, Providers
+from engine.replies import Replies
 from engine.request import CompletionRequest
-from engine.routing import Candidate, choose
+from engine.routing import Candidate, Ranking, Router
 from engine.usage import Usage
-from ledger.clock import Clock
-from ledger.errors import InvalidInput
+from ledger.accounts import Account
+from ledger.clock import SECOND_US, Clock
+from ledger.errors import AgentNodeError, BudgetRefused, Unavailable
+from ledger.events import EventDraft, Events
+from ledger.ids import new_id
+from ledger.money import MAX_USD_NANOS
 from ledger.spend import Spend
+from ledger.vault import Vault
+
+FIRST_BYTE_S = 60.0
+DEADLINE_S = 600.0
 
 
 class Engine:
     """LLM work on account. Metadata only: no prompt and no answer is kept or logged here."""
 
     def __init__(
-        self, spend: Spend, catalog: Catalog, providers: Providers, clock: Clock, *, lease_s: float = LEASE_S
+        self,
+        spend: Spend,
+        events: Events,
+        vault: Vault,
+        catalog: Catalog,
+        providers: Providers,
+        clock: Clock,
+        *,
+        cache: Cache | None = None,
+        router: Router | None = None,
+        lease_s: float = LEASE_S,
+        first_byte_s: float = FIRST_BYTE_S,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self._spend, self._catalog, self._providers, self._clock = spend, catalog, providers, clock
-        self._lease_s = lease_s
+        self._cache, self._router = cache, router or Router(clock)
+        self._guard = Guard(spend, events, clock)
+        self._replies = Replies(spend, events, vault, clock)
+        self._lease_s, self._first_byte_s, self._deadline_us = lease_s, first_byte_s, int(deadline_s * SECOND_US)
 
-    async def quote(self, request: CompletionRequest) -> Quote:
+    async def quote(self, request: CompletionRequest, options: Options = DEFAULTS) -> Quote:
         """What the request can cost at most, and with whom.
 
         Raises ModelUnknown for a model that no catalog prices, ModelUnavailable where nothing here can serve it,
-        InvalidInput where the model that was named cannot do what is asked.
+        NoModelServes where none does what is asked.
         """
-        ranked = self._ranked(request)
-        first = ranked[0]
+        ranking = self._ranked(request, options, None)
+        if not ranking.chosen:
+            raise ranking.refusal()
+        first = ranking.chosen[0].candidate
         return Quote(
             bound_usd_nanos=first.bound.usd_nanos,
             model=first.model.id,
             provider=first.model.provider,
             price_version=first.model.price.version,
-            candidates=tuple(ranked),
+            candidates=tuple(each.candidate for each in ranking.chosen),
         )
 
-    async def complete(self, request: CompletionRequest, account: Account, call: Call) -> Completion:
-        """The whole answer, captured. Raises what `quote` does, BudgetRefused, and UpstreamError leaves."""
-        chosen, provider = self._chosen(request)
-        began_us = self._clock.now_us()
-        async with self._metered(chosen, request, account, call) as metered:
-            await metered.sent()
-            sent_us = self._clock.now_us()
-            answer = await provider.complete(chosen.model, request, chosen.bound.max_tokens, PATIENT)
-            answered_us = self._clock.now_us()
-            for choice in answer.choices:
-                metered.saw(_size(choice["message"]))
-            settled = await metered.capture(answer.usage)
-        first = answer.choices[0]
-        return self._completion(
-            metered.event_id,
-            chosen.model,
-            text=first["message"].get("content") or "",
-            finish_reason=first["finish_reason"],
-            settled=settled,
-            began_us=began_us,
-            provider_us=answered_us - sent_us,
-            choices=answer.choices,
-        )
+    def explain(self, request: CompletionRequest, options: Options, account: Account) -> dict[str, Any]:
+        """The whole ranking as `complete` would make it now, with each part of each score. Raises ModelUnknown."""
+        ranked = self._ranked(request, options, account).as_dict()
+        return {"object": "route_explanation", **ranked, "breakers": self._router.breakers.as_dict()}
 
-    async def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[Chunk, None]:
+    async def complete(
+        self, request: CompletionRequest, account: Account, call: Call, options: Options = DEFAULTS
+    ) -> Completion:
+        """The whole answer, captured. Raises what `quote` does, the guard's refusals, and UpstreamError leaves."""
+        order = Order(request, account, call, options, self._clock.now_us())
+        asked = self._asked(order)
+        if asked is not None and (hit := await self._from_cache(order, asked)) is not None:
+            return hit
+        attempts = self._attempts(order)
+        try:
+            async for attempt in attempts:
+                async with attempt:
+                    limit = attempt.metered.limit.max_tokens
+                    answer = await attempt.provider.complete(attempt.model, request, limit, attempt.timing)
+                    provider_us = self._clock.now_us() - attempt.sent_us
+                    output_tokens = answer.usage.completion_tokens if answer.usage else 0
+                    attempts.route.answered(took_ms=provider_us / 1_000, output_tokens=output_tokens)
+                    for choice in answer.choices:
+                        attempt.metered.saw(_size(choice["message"]))
+                    kept = await self._replies.kept(order, attempt.metered.event_id, answer.body)
+                    settled = await attempt.metered.capture(answer.usage, kept)
+                    return await self._completed(order, asked, attempt, answer.body, settled, provider_us)
+        except AgentNodeError as error:
+            await self._refused(order, attempts, error)
+            raise
+        raise AssertionError("a route ends by an answer or an error")
+
+    async def stream(
+        self, request: CompletionRequest, account: Account, call: Call, options: Options = DEFAULTS
+    ) -> AsyncGenerator[Chunk, None]:
         """The answer in chunks; the last one is sent after the capture and carries the completion.
 
         Raises what `complete` does. An answer that breaks off raises an UpstreamError with `charged_usd_nanos`, and
         closing the generator (or cancelling who iterates) stops the upstream and captures what was produced.
         """
-        chosen, provider = self._chosen(request)
-        began_us = self._clock.now_us()
-        async with self._metered(chosen, request, account, call) as metered:
-            await metered.sent()
-            sent_us = self._clock.now_us()
-            text: list[str] = []
-            last: list[Piece] = []
-            usage: Usage | None = None
-            upstream = provider.stream(chosen.model, request, chosen.bound.max_tokens, PATIENT)
-            async with contextlib.aclosing(upstream) as pieces:
-                async for piece in pieces:
-                    usage = piece.usage or usage
-                    await metered.produced(sum(_size(choice["delta"]) for choice in piece.choices))
-                    text.append(_text(piece))
-                    if piece.finishes or last:
-                        last.append(piece)  # held back, for the totals ride on the finish
-                    elif piece.choices:
-                        yield Chunk(_text(piece), piece.choices)
-            provider_us = self._clock.now_us() - sent_us
-            settled = await metered.capture(usage)
-        finish = [choice for piece in last for choice in piece.choices]
-        reason = next((choice["finish_reason"] for choice in finish if choice.get("finish_reason")), "stop")
-        whole = "".join(text)
-        completion = self._completion(
-            metered.event_id,
-            chosen.model,
-            text=whole,
-            finish_reason=reason,
-            settled=settled,
-            began_us=began_us,
-            provider_us=provider_us,
-            choices=[{"index": 0, "message": {"role": "assistant", "content": whole}, "finish_reason": reason}],
-        )
-        yield Chunk("".join(_text(piece) for piece in last), finish, reason, completion)
+        order = Order(request, account, call, options, self._clock.now_us())
+        asked = self._asked(order)
+        if asked is not None and (hit := await self._from_cache(order, asked)) is not None:
+            for chunk in as_chunks(hit):
+                yield chunk
+            return
+        attempts = self._attempts(order)
+        try:
+            async for attempt in attempts:
+                async with attempt:
+                    async with contextlib.aclosing(self._relayed(order, asked, attempts, attempt)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    return
+        except AgentNodeError as error:
+            await self._refused(order, attempts, error)
+            raise
+
+    async def joined(self, tenant_id: str, retry_key: str) -> Completion | None:
+        """What became of an equal request that was sent a moment ago: its answer, once it has one.
+
+        None where there was none, or it came to nothing. Raises RequestInProgress where it takes too long.
+        """
+        return await self._replies.joined(tenant_id, retry_key)
 
     async def close(self) -> None:
         await self._providers.close()
@@ -120,63 +149,230 @@ class Engine:
         now_us = self._clock.now_us()
         return [model for name in self._providers.names for model in self._catalog.models(name, now_us)]
 
-    def _metered(self, chosen: Candidate, request: CompletionRequest, account: Account, call: Call) -> MeteredCall:
-        return MeteredCall(self._spend, self._clock, chosen, request, account, call, self._lease_s)
+    def _attempts(self, order: Order) -> Attempts:
+        """Raises where nobody here can serve it."""
+        ranking = self._ranked(order.request, order.options, order.account)
+        route = self._router.route(ranking, order.began_us + self._deadline_us, self._first_byte_s)
+        return Attempts(
+            *(order, ranking, route),
+            spend=self._spend,
+            guard=self._guard,
+            providers=self._providers,
+            clock=self._clock,
+            lease_s=self._lease_s,
+        )
 
-    def _chosen(self, request: CompletionRequest) -> tuple[Candidate, Provider]:
-        chosen = self._ranked(request)[0]
-        provider = self._providers.get(chosen.model.provider)
-        assert provider is not None, chosen.model.id
-        return chosen, provider
+    def _ranked(self, request: CompletionRequest, options: Options, account: Account | None) -> Ranking:
+        policy = account.policy if account else None
+        most = min(
+            MAX_USD_NANOS if policy is None else policy.limits.usd_nanos_per_request,
+            MAX_USD_NANOS if options.max_cost_usd_nanos is None else options.max_cost_usd_nanos,
+        )
+        candidates = [Candidate(model, bound(request, model, most)) for model in self._named(request)]
+        missing = self._providers.missing_keys
+        return self._router.rank(candidates, request, options, policy, missing_keys=missing)
 
-    def _ranked(self, request: CompletionRequest) -> list[Candidate]:
+    def _named(self, request: CompletionRequest) -> Sequence[Model]:
         if request.wanted is None:
-            named = self.models()
-        else:
-            named = self._catalog.named(request.wanted, self._clock.now_us())
-            if not named:
-                raise ModelUnknown(f"no price is known for the model {request.wanted}, so it is not called")
-        here = [model for model in named if self._providers.get(model.provider) is not None]
-        if not here:
-            raise ModelUnavailable(self._remedy(named))
-        ranked = choose([Candidate(model, bound(request, model)) for model in here], request)
-        if not ranked:
-            needs = ", ".join(sorted(request.needs))
-            if request.wanted is None:
-                raise ModelUnavailable(f"no model here serves a prompt of this length with: {needs}")
-            raise InvalidInput("model", f"{here[0].id} does not serve a prompt of this length with: {needs}")
-        return ranked
+            return self.models()
+        named = self._catalog.named(request.wanted, self._clock.now_us())
+        if not named:
+            raise ModelUnknown(f"no price is known for the model {request.wanted}, so it is not called")
+        return named
 
-    def _remedy(self, named: list[Model]) -> str:
-        keys = sorted({key for model in named if (key := self._providers.missing_key(model.provider))})
-        return f"{named[0].id} has no key here; set " + " or ".join(keys) if keys else f"{named[0].id} has no upstream"
+    async def _relayed(
+        self, order: Order, asked: Asked | None, attempts: Attempts, attempt: Attempting
+    ) -> AsyncGenerator[Chunk, None]:
+        """Passes an upstream's stream on. Nothing is passed before its first token: until then others may serve."""
+        metered, request = attempt.metered, order.request
+        held: list[Piece] = []  # what is not passed on yet: all before the first token, and from the finish on
+        text: list[str] = []
+        usage: Usage | None = None
+        stated: Any = None
+        finished, first_token_us = 0, 0
+        pieces = attempt.provider.stream(attempt.model, request, metered.limit.max_tokens, attempt.timing)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                if piece.usage is not None:
+                    usage, stated = piece.usage, piece.chunk.get("usage")
+                size = 0
+                for choice in piece.choices:
+                    size += _size(choice["delta"])
+                    finished += 1 if choice.get("finish_reason") else 0
+                metered.saw(size)
+                if metered.floor_is_old:
+                    await metered.raise_floor()
+                if piece.choices:
+                    held.append(piece)
+                    text.append(_text(piece))
+                if size and not first_token_us:
+                    first_token_us = self._clock.now_us()
+                    attempts.route.began()
+                if first_token_us and finished < request.choices:
+                    for each in held:
+                        yield attempt.chunk(each.chunk)
+                    held.clear()
+        provider_us = self._clock.now_us() - attempt.sent_us
+        attempts.route.answered(
+            took_ms=provider_us / 1_000,
+            output_tokens=usage.completion_tokens if usage else 0,
+            first_token_ms=max(0, first_token_us - attempt.sent_us) / 1_000 if first_token_us else None,
+        )
+        body = _whole(held, "".join(text), stated)
+        kept = await self._replies.kept(order, metered.event_id, body)
+        settled = await metered.capture(usage, kept)
+        completion = await self._completed(order, asked, attempt, body, settled, provider_us)
+        *others, last = held
+        for piece in others:
+            yield attempt.chunk(piece.chunk)
+        yield attempt.chunk(last.chunk, completion)
 
-    def _completion(
+    async def _completed(
         self,
-        event_id: str,
-        model: Model,
-        *,
-        text: str,
-        finish_reason: str,
+        order: Order,
+        asked: Asked | None,
+        attempt: Attempting,
+        body: dict[str, Any],
         settled: Settled,
-        began_us: int,
         provider_us: int,
-        choices: list[dict[str, Any]],
     ) -> Completion:
-        return Completion(
-            id=event_id,
+        request, model = order.request, attempt.model
+        completion = Completion(
+            id=attempt.metered.event_id,
             provider=model.provider,
             model=model.id,
-            text=text,
-            finish_reason=finish_reason,
+            body=body,
             usage=settled.usage,
             cost_usd_nanos=settled.cost_usd_nanos,
-            latency_ms=max(0, self._clock.now_us() - began_us) // 1_000,
+            latency_ms=max(0, self._clock.now_us() - order.began_us) // 1_000,
             provider_latency_ms=max(0, provider_us) // 1_000,
-            choices=choices,
+            mode=order.options.mode,
+            attempts=attempt.served(),
             estimated=settled.estimated,
             overrun_usd_nanos=settled.overrun_usd_nanos,
+            shares=settled.shares,
+            max_tokens=attempt.metered.limit.max_tokens if request.max_tokens is None else None,
         )
+        if asked is not None and self._cache is not None:
+            await self._cache.keep(
+                asked,
+                body,
+                provider=model.provider,
+                model=model.id,
+                cost_usd_nanos=settled.cost_usd_nanos,
+                ttl_s=order.options.cache_ttl_s,
+            )
+        return completion
+
+    def _asked(self, order: Order) -> Asked | None:
+        """What the cache is asked; None where it is not wanted or cannot know."""
+        if not order.options.cache or self._cache is None:
+            return None
+        options, account = order.options, order.account
+        wishes = [options.weights, *map(sorted, (options.prefer_providers, options.exclude_providers))]
+        wishes += [sorted(options.require_capabilities), options.min_context, options.prefer_tier, options.max_tier]
+        return asked_of(
+            order.request,
+            tenant_id=account.tenant_id,
+            key_id=account.key_id,
+            user=order.call.user,
+            model_class=order.request.wanted or f"{wishes}{account.policy.models}{account.policy.vendors}",
+            privacy_mode=order.call.privacy_mode,
+        )
+
+    async def _from_cache(self, order: Order, asked: Asked) -> Completion | None:
+        """A kept answer, counted as a request and booked at no cost. Raises RateLimitExceeded."""
+        assert self._cache is not None
+        hit = await self._cache.find(asked)
+        if hit is None:
+            return None
+        account, call = order.account, order.call
+        event = EventDraft(
+            kind="cache_hit",
+            tenant_id=account.tenant_id,
+            key_id=account.key_id,
+            session_id=account.session_id,
+            request_id=call.request_id,
+            provider=hit.provider,
+            model=hit.model,
+            decision="allowed",
+            evidence_status="present",
+            latency_ms=max(0, self._clock.now_us() - order.began_us) // 1_000,
+            attribution=call.attribution,
+            privacy_mode=call.privacy_mode,
+            trace={"cache": {"similarity": hit.similarity, "saved_usd_nanos": hit.saved_usd_nanos}},
+        )
+        counts = [take.budget_id for take in account.takes if take.how == "count"]
+        try:
+            await self._spend.record(event, counts=counts)
+        except BudgetRefused as refusal:
+            raise self._guard.refused(refusal, Verdicts()) from refusal
+        return Completion(
+            id=event.id,
+            provider=hit.provider,
+            model=hit.model,
+            body=hit.body,
+            usage=Usage(),
+            cost_usd_nanos=0,
+            latency_ms=max(0, self._clock.now_us() - order.began_us) // 1_000,
+            provider_latency_ms=0,
+            mode=order.options.mode,
+            cached=True,
+            saved_usd_nanos=hit.saved_usd_nanos,
+        )
+
+    async def _refused(self, order: Order, attempts: Attempts, error: AgentNodeError) -> None:
+        """Books a refusal of the guard with its trace, for who asks why. Floods are not booked."""
+        if "refused" not in attempts.verdicts.said.values() or isinstance(error, RateLimitExceeded | TooManyConcurrent):
+            return
+        account, call = order.account, order.call
+        event = EventDraft(
+            id=new_id("evt"),
+            kind="refusal",
+            tenant_id=account.tenant_id,
+            key_id=account.key_id,
+            session_id=account.session_id,
+            request_id=call.request_id,
+            task_id=call.task_id,
+            decision="refused",
+            deny_code=error.code,
+            evidence_status="present",
+            attribution=call.attribution,
+            privacy_mode=call.privacy_mode,
+            trace=attempts.trace(),
+        )
+        with contextlib.suppress(Unavailable):
+            await self._spend.record(event)
+
+
+def as_chunks(completion: Completion) -> list[Chunk]:
+    """A whole answer as a stream of it: its message, then its finish with the completion."""
+    head = {name: value for name, value in completion.body.items() if name not in ("choices", "usage", "object")}
+    head["object"] = "chat.completion.chunk"
+    said = [
+        {"index": choice.get("index", 0), "delta": choice["message"], "finish_reason": None}
+        for choice in completion.choices
+    ]
+    ends = [
+        {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice["finish_reason"]}
+        for choice in completion.choices
+    ]
+    head["id"] = completion.id
+    provider = completion.provider
+    return [Chunk(head | {"choices": said}, provider), Chunk(head | {"choices": ends}, provider, completion)]
+
+
+def _whole(ending: Sequence[Piece], text: str, stated_usage: Any) -> dict[str, Any]:
+    """A stream's answer as far as it is kept: the words of the first choice, and how it ended."""
+    ends = [choice for piece in ending for choice in piece.choices if choice.get("finish_reason")]
+    first = next((choice for choice in ends if choice.get("index", 0) == 0), ends[0])
+    head = {name: value for name, value in ending[0].chunk.items() if name not in ("choices", "usage", "object")}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": first["finish_reason"],
+    }
+    return head | {"object": "chat.completion", "choices": [choice], "usage": stated_usage}
 
 
 def _text(piece: Piece) -> str:
@@ -186,5 +382,8 @@ def _text(piece: Piece) -> str:
 
 def _size(part: dict[str, Any]) -> int:
     """Bytes of everything in a message or delta that a model wrote: text, refusals, reasoning, tool calls."""
-    written = {name: value for name, value in part.items() if name != "role" and value}
-    return sum(len(value.encode() if isinstance(value, str) else orjson.dumps(value)) for value in written.values())
+    size = 0
+    for name, value in part.items():
+        if value and name != "role":
+            size += len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
+    return size

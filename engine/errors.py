@@ -1,6 +1,14 @@
 """The engine's leaves of the error tree.
 
 AgentNodeError
++-- RateLimitExceeded           429     RATE_LIMIT_EXCEEDED: the hour's requests are used up
++-- DailyLimitExceeded          429     DAILY_LIMIT_EXCEEDED: the day's dollars are, and waiting does not help today
++-- TooManyConcurrent           429     TOO_MANY_CONCURRENT: as many as allowed are at work
++-- CostAnomalous               403     COST_ANOMALOUS: far dearer than usual, and the policy refuses that
++-- RequestTooExpensive         403     REQUEST_TOO_EXPENSIVE: one request may not cost that much
++-- OwnerBudgetExceeded         403     OWNER_BUDGET_EXCEEDED: the department's, the agent's
++-- SessionBudgetExceeded       402     SESSION_BUDGET_EXCEEDED: the session has no room for it
++-- FundsInsufficient           402     INSUFFICIENT_BUDGET: credits and prepaid funds do not pay for it
 +-- NoModelServes               400     NO_MODEL_SERVES: no model does what the request asks under its own conditions
 +-- ModelNotAllowed             403     MODEL_NOT_ALLOWED: the tenant's policy keeps out who could serve
 +-- NotFound
@@ -25,6 +33,63 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ledger.errors import AgentNodeError, NotFound, Unavailable
+
+
+class RateLimitExceeded(AgentNodeError):
+    """The requests of this hour are used up."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    status = 429
+
+
+class DailyLimitExceeded(AgentNodeError):
+    """What may be spent in this UTC day is spent or held."""
+
+    code = "DAILY_LIMIT_EXCEEDED"
+    status = 429
+    should_retry = False
+
+
+class TooManyConcurrent(AgentNodeError):
+    """As many requests as allowed are at work at once."""
+
+    code = "TOO_MANY_CONCURRENT"
+    status = 429
+
+
+class CostAnomalous(AgentNodeError):
+    """The request is far dearer than the tenant's are, and its policy refuses such."""
+
+    code = "COST_ANOMALOUS"
+    status = 403
+
+
+class RequestTooExpensive(AgentNodeError):
+    """The request can cost more than one request may."""
+
+    code = "REQUEST_TOO_EXPENSIVE"
+    status = 403
+
+
+class OwnerBudgetExceeded(AgentNodeError):
+    """The budget of an owner, such as a department or an agent, has no room."""
+
+    code = "OWNER_BUDGET_EXCEEDED"
+    status = 403
+
+
+class SessionBudgetExceeded(AgentNodeError):
+    """The session's budget has no room for the request."""
+
+    code = "SESSION_BUDGET_EXCEEDED"
+    status = 402
+
+
+class FundsInsufficient(AgentNodeError):
+    """Credits and prepaid funds do not pay for the request."""
+
+    code = "INSUFFICIENT_BUDGET"
+    status = 402
 
 
 class NoModelServes(AgentNodeError):

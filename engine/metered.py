@@ -1,35 +1,36 @@
-"""One upstream call as the ledger sees it: held before, marked before it is sent, ended exactly once."""
+"""One upstream call as the ledger sees it: held and marked as sent before it leaves, ended exactly once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeVar
 
-from engine.catalog import cost_usd_nanos
-from engine.completion import Account, Call
+from engine.catalog import Model, cost_usd_nanos
+from engine.completion import Call
 from engine.errors import UpstreamError
-from engine.guard import believable, estimate
+from engine.guard import Bound, afforded, believable, estimate
 from engine.request import CompletionRequest
-from engine.routing import Candidate
 from engine.usage import Usage
+from ledger.accounts import Account
 from ledger.clock import Clock
 from ledger.errors import HoldEnded, InvalidInput, Unavailable
 from ledger.events import EventDraft
 from ledger.ids import new_id
-from ledger.spend import Hold, Spend
+from ledger.spend import Hold, Paid, Spend, Take
 
 LEASE_S = 120.0
 CHECKPOINT_BYTES = 1_024
 """Of a streamed answer: after so many more the floor is raised, so that a crash forgets at most these."""
 
+Trace = dict[str, Any]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What the call used and what was taken for it."""
 
@@ -37,6 +38,7 @@ class Settled:
     cost_usd_nanos: int
     overrun_usd_nanos: int
     estimated: bool
+    shares: tuple[Paid, ...] = ()
 
 
 class MeteredCall:
@@ -51,63 +53,82 @@ class MeteredCall:
         self,
         spend: Spend,
         clock: Clock,
-        chosen: Candidate,
+        model: Model,
+        limit: Bound,
         request: CompletionRequest,
         account: Account,
+        takes: Sequence[Take],
         call: Call,
+        trace: Trace,
         lease_s: float = LEASE_S,
     ) -> None:
         self.event_id = new_id("evt")
-        self._spend, self._clock = spend, clock
-        self._chosen, self._request, self._account, self._call = chosen, request, account, call
-        self._lease_s = lease_s
+        self.charged_usd_nanos = 0
+        self.limit = limit
+        """what the call may use: known once its hold stands"""
+        self._spend, self._clock, self._lease_s = spend, clock, lease_s
+        self._model, self._request, self._account, self._takes = model, request, account, takes
+        self._call, self._trace = call, trace
         self._began_us = clock.now_us()
         self._hold: Hold | None = None
-        self._sent = False
         self._settling = False
         self._ended = False
         self._floor_usd_nanos = 0
         self._produced_bytes = 0
         self._marked_bytes = 0
-        self._renewing: asyncio.Task[None] | None = None
+        self._renewal: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> MeteredCall:
-        """Raises BudgetRefused where one of the account's budgets has no room for the bound."""
+        """Holds and journals the call in one breath: from here on a crash is charged its floor.
+
+        Raises BudgetRefused where one of the budgets has no room for it.
+        """
+        floor, draft = self._floor()
         self._hold = await self._spend.reserve(
             tenant_id=self._account.tenant_id,
-            budgets=self._account.budgets,
-            amount_usd_nanos=self._chosen.bound.usd_nanos,
+            budgets=self._takes,
+            amount_usd_nanos=self.limit.usd_nanos,
+            least_usd_nanos=self.limit.least_usd_nanos,
             lease_s=self._lease_s,
+            sent=draft,
+            floor_usd_nanos=floor,
+            request_key=self._call.retry_key,
         )
-        self._renewing = asyncio.create_task(self._renew(self._hold))
+        self._floor_usd_nanos = floor
+        self.limit = afforded(self.limit, self._request, self._model, self._hold.amount_usd_nanos)
+        self._renew_later()
         return self
-
-    async def sent(self) -> None:
-        """Journals the call before it leaves: from here on a crash is charged its floor."""
-        await self._mark_floor()
-        self._sent = True
 
     def saw(self, size_bytes: int) -> None:
         """Counts what has come of the answer."""
         self._produced_bytes += size_bytes
 
-    async def produced(self, size_bytes: int) -> None:
-        """Counts what has come of a streamed answer, and raises the floor from time to time."""
-        self.saw(size_bytes)
-        if self._produced_bytes - self._marked_bytes >= CHECKPOINT_BYTES:
-            with contextlib.suppress(Unavailable, HoldEnded):  # the answer goes on; the capture will say
-                await self._mark_floor()
+    @property
+    def floor_is_old(self) -> bool:
+        """So much has come of a streamed answer that its floor should be raised."""
+        return self._produced_bytes - self._marked_bytes >= CHECKPOINT_BYTES
 
-    async def capture(self, counted: Usage | None) -> Settled:
-        """Takes what the call cost by the upstream's count, or by our estimate where that count cannot be true."""
+    async def raise_floor(self) -> None:
+        with contextlib.suppress(Unavailable, HoldEnded):  # the answer goes on; the capture will say
+            assert self._hold is not None
+            floor, draft = self._floor()
+            marked_bytes = self._produced_bytes
+            await self._spend.mark_sent(self._hold, floor_usd_nanos=floor, event=draft)
+            self._floor_usd_nanos, self._marked_bytes = floor, marked_bytes
+
+    async def capture(self, counted: Usage | None, kept: dict[str, Any] | None = None) -> Settled:
+        """Takes what the call cost by the upstream's count, or by our estimate where that count cannot be true.
+
+        `kept` is a row for the vault (`Vault.seal`), written with the capture.
+        """
         self._settling = True
-        return await _uninterrupted(self._capture(counted))
+        return await _uninterrupted(self._capture(counted, kept=kept))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._renewing is not None
-        self._renewing.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         if self._ended or self._settling:
             return  # a capture whose outcome is unknown is not undone: the sweeper ends what it left open
         assert error is not None, "a call ends by capture or by an error"
@@ -117,32 +138,38 @@ class MeteredCall:
     async def _abandon(self, error: BaseException) -> None:
         match error:
             case UpstreamError(owed=True):
-                error.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
+                self.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
+                error.charged_usd_nanos += self.charged_usd_nanos
             case UpstreamError(reached=True):
                 await self._release(self._draft(Usage(), 0, "upstream_refused", deny_code=error.code))
             case UpstreamError() | InvalidInput():
                 await self._release(None)
-            case _ if not self._sent:
-                await self._release(None)
             case _:
                 await self._capture(None, "cut_short")
 
-    async def _capture(self, counted: Usage | None, decision: str = "allowed", deny_code: str | None = None) -> Settled:
+    async def _capture(
+        self,
+        counted: Usage | None,
+        decision: str = "allowed",
+        deny_code: str | None = None,
+        kept: dict[str, Any] | None = None,
+    ) -> Settled:
         assert self._hold is not None
-        bound, price = self._chosen.bound, self._chosen.model.price
-        trusted = believable(counted, bound, self._produced_bytes)
-        usage = counted if trusted and counted else estimate(self._request, bound, self._produced_bytes)
+        limit, price = self.limit, self._model.price
+        trusted = believable(counted, limit, self._produced_bytes)
+        usage = counted if trusted and counted else estimate(self._request, limit, self._produced_bytes)
         cost = cost_usd_nanos(usage, price)
         claimed = cost_usd_nanos(counted, price) if counted else cost
         draft = self._draft(usage, claimed, decision, deny_code=deny_code, counted=trusted)
         try:
-            captured = await self._spend.capture(self._hold.id, cost, fence=self._hold.fence, event=draft)
+            captured = await self._spend.capture(self._hold.id, cost, fence=self._hold.fence, event=draft, kept=kept)
         except HoldEnded:
             await self._spend.record(self._correction(draft))
             self._ended = True
             return Settled(usage, self._floor_usd_nanos, 0, not trusted)
         self._ended = True
-        return Settled(usage, captured.captured_usd_nanos, captured.overrun_usd_nanos, not trusted)
+        charged, overrun = captured.captured_usd_nanos, captured.overrun_usd_nanos
+        return Settled(usage, charged, overrun, not trusted, captured.shares)
 
     async def _release(self, event: EventDraft | None) -> None:
         assert self._hold is not None
@@ -150,23 +177,23 @@ class MeteredCall:
             await self._spend.release(self._hold.id, fence=self._hold.fence, event=event)
         self._ended = True
 
-    async def _mark_floor(self) -> None:
-        assert self._hold is not None
-        usage = estimate(self._request, self._chosen.bound, self._produced_bytes)
-        floor = cost_usd_nanos(usage, self._chosen.model.price)
-        draft = self._draft(usage, floor, "owner_lost")
-        await self._spend.mark_sent(self._hold, floor_usd_nanos=floor, event=draft)
-        self._floor_usd_nanos, self._marked_bytes = floor, self._produced_bytes
+    def _floor(self) -> tuple[int, EventDraft]:
+        """What is charged if this process dies now, and the event that says so."""
+        usage = estimate(self._request, self.limit, self._produced_bytes)
+        floor = cost_usd_nanos(usage, self._model.price)
+        return floor, self._draft(usage, floor, "owner_lost")
 
-    async def _renew(self, hold: Hold) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / 3)
-            try:
-                await self._spend.renew(hold, self._lease_s)
-            except HoldEnded:
-                return
-            except Unavailable:
-                continue
+    def _renew_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._renewal = loop.call_later(self._lease_s / 3, lambda: loop.create_task(self._renew()))
+
+    async def _renew(self) -> None:
+        assert self._hold is not None
+        if self._ended or self._settling:
+            return
+        with contextlib.suppress(Unavailable, HoldEnded):
+            await self._spend.renew(self._hold, self._lease_s)
+        self._renew_later()
 
     def _draft(
         self,
@@ -177,11 +204,13 @@ class MeteredCall:
         deny_code: str | None = None,
         counted: bool = False,
     ) -> EventDraft:
-        model, call = self._chosen.model, self._call
+        model, call, account = self._model, self._call, self._account
         return EventDraft(
             id=self.event_id,
             kind="engine_call",
-            tenant_id=self._account.tenant_id,
+            tenant_id=account.tenant_id,
+            key_id=account.key_id,
+            session_id=account.session_id,
             request_id=call.request_id,
             task_id=call.task_id,
             provider=model.provider,
@@ -202,7 +231,8 @@ class MeteredCall:
             evidence_status="present" if counted else "missing",
             estimated=not counted and usage.total_tokens > 0,
             attribution=call.attribution,
-            trace={"bound_usd_nanos": self._chosen.bound.usd_nanos, "max_tokens": self._chosen.bound.max_tokens},
+            privacy_mode=call.privacy_mode,
+            trace=self._trace | {"bound_usd_nanos": self.limit.usd_nanos, "max_tokens": self.limit.max_tokens},
         )
 
     def _correction(self, draft: EventDraft) -> EventDraft:

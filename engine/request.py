@@ -115,6 +115,11 @@ class CompletionRequest:
         """The text of each message, as a person would read it."""
         return [text_of(message) for message in self.messages]
 
+    @cached_property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of what a person would read of the messages."""
+        return sum(len(text.encode()) for text in self.texts)
+
     @property
     def needs(self) -> frozenset[str]:
         """The capabilities that a model must have to answer this at all."""

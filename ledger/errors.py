@@ -36,6 +36,8 @@ class AgentNodeError(Exception):
     status: ClassVar[int] = 500
     retry_after_ms: int | None = None
     param: str | None = None
+    should_retry: bool = True
+    """False where the same request, sent again soon, can only be refused again, or would be paid for twice."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(f"{self.code}: {message}")

@@ -179,6 +179,17 @@ class Events:
         page = found[:size]
         return EventPage(page, f"{page[-1].at_us}:{page[-1].id}" if len(found) > size else None)
 
+    async def latest(self, tenant_id: str, kind: str, limit: int) -> Sequence[EconomicEvent]:
+        """The tenant's last events of a kind, newest first."""
+        return (await self.list(tenant_id, limit=limit, kind=kind)).events
+
+    async def of_request(self, tenant_id: str, request_id: str) -> Sequence[EconomicEvent]:
+        """All events of one of the tenant's requests, oldest first."""
+        asked = select(EconomicEvent).where(EconomicEvent.tenant_id == tenant_id)
+        mine = asked.where(EconomicEvent.request_id == request_id)
+        async with self._database.read() as session:
+            return (await session.exec(mine.order_by(col(EconomicEvent.at_us), col(EconomicEvent.id)))).all()
+
     async def of_task(self, task_id: str) -> Sequence[EconomicEvent]:
         """All events of one task, oldest first."""
         asked = select(EconomicEvent).where(EconomicEvent.task_id == task_id)

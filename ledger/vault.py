@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,6 +19,7 @@ from ledger.errors import Unavailable
 
 _NONCE_BYTES = 12
 _DELETE_AT_ONCE = 1_000
+_MANY_KEYS = 10_000
 
 
 class VaultUnreadable(Unavailable):
@@ -87,6 +88,21 @@ class Vault:
         self._database = database
         self._clock = clock
         self._wrapper = wrapper
+        self._committed: dict[str, bytes] = {}
+
+    async def seal(self, tenant_id: str, item: VaultItem) -> dict[str, Any]:
+        """The row of `vault_items` for it, for whoever writes it in a transaction of its own.
+
+        The tenant's key is made and committed first, so that what it sealed opens whatever becomes of that one.
+        """
+        key = self._committed.get(tenant_id)
+        if key is None:
+            async with self._database.write() as session:
+                key = await self._key(session, tenant_id) or await self._make_key(session, tenant_id)
+            if len(self._committed) >= _MANY_KEYS:
+                self._committed.clear()
+            self._committed[tenant_id] = key
+        return _sealed(AESGCM(key), tenant_id, item)
 
     async def put(
         self, session: AsyncSession, tenant_id: str, ref: str, seq: int, data: bytes, ends_at_us: int | None
@@ -97,17 +113,17 @@ class Vault:
     async def put_all(self, session: AsyncSession, tenant_id: str, items: Sequence[VaultItem]) -> None:
         """Keep many of one tenant's at once, as `put` keeps one."""
         key = await self._key(session, tenant_id) or await self._make_key(session, tenant_id)
-        seal, rows = AESGCM(key), []
-        for item in items:
-            nonce = os.urandom(_NONCE_BYTES)
-            sealed = nonce + seal.encrypt(nonce, item.data, _place(tenant_id, item.ref, item.seq))
-            place = {"tenant_id": tenant_id, "ref": item.ref, "seq": item.seq}
-            rows.append({**place, "sealed": sealed, "ends_at_us": item.ends_at_us})
+        rows = [_sealed(AESGCM(key), tenant_id, item) for item in items]
         await (await session.connection()).execute(text(_PUT_ITEM), rows)
 
     async def get(self, session: AsyncSession, tenant_id: str, ref: str, seq: int) -> bytes | None:
         items = await self._open(session, tenant_id, ref, col(VaultItemRow.seq) == seq)
         return items[0][1] if items else None
+
+    async def read(self, tenant_id: str, ref: str, seq: int) -> bytes | None:
+        """As `get`, in a session of its own."""
+        async with self._database.read() as session:
+            return await self.get(session, tenant_id, ref, seq)
 
     async def range(self, session: AsyncSession, tenant_id: str, ref: str, after_seq: int) -> list[tuple[int, bytes]]:
         """What stands behind `after_seq`, in order."""
@@ -152,7 +168,7 @@ class Vault:
             raise VaultUnreadable(f"the vault holds no key of {tenant_id}; restore the database from one backup")
         return [(seq, _unsealed(key, sealed, _place(tenant_id, ref, seq))) for seq, sealed in items]
 
-    # The key is read each time: one kept in memory could be of a transaction that was undone, and what it sealed
+    # Here the key is read each time: one kept in memory could be of a transaction that was undone, and what it sealed
     # would never open again.
     async def _key(self, session: AsyncSession, tenant_id: str) -> bytes | None:
         stored = select(VaultKeyRow.wrapped_key).where(VaultKeyRow.tenant_id == tenant_id)
@@ -170,6 +186,13 @@ class Vault:
         key = await self._key(session, tenant_id)  # another's, where both made one at the same time
         assert key is not None
         return key
+
+
+def _sealed(seal: AESGCM, tenant_id: str, item: VaultItem) -> dict[str, Any]:
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = nonce + seal.encrypt(nonce, item.data, _place(tenant_id, item.ref, item.seq))
+    place = {"tenant_id": tenant_id, "ref": item.ref, "seq": item.seq}
+    return {**place, "sealed": sealed, "ends_at_us": item.ends_at_us}
 
 
 def _unsealed(key: bytes, sealed: bytes, place: bytes) -> bytes:

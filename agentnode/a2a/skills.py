@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agentnode.a2a.errors import SkillUnknown
-from engine import Account, Call, Chunk, CompletionRequest
-from ledger.accounts import Caller
+from engine import Call, Chunk, CompletionRequest
+from ledger.accounts import Account, Caller
 from ledger.money import NANOS_PER_USD, usd_exact
 
 ASK_PRICE_USD_NANOS = NANOS_PER_USD // 100

@@ -34,8 +34,8 @@ def render(error: AgentNodeError) -> JSONResponse:
     headers: dict[str, str] = {}
     if error.retry_after_ms is not None:
         headers = {"Retry-After": str(-(-error.retry_after_ms // 1000)), "retry-after-ms": str(error.retry_after_ms)}
-    elif error.status == 409:
-        headers = {"x-should-retry": "false"}
+    if not error.should_retry or (error.status == 409 and error.retry_after_ms is None):
+        headers["x-should-retry"] = "false"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": error.as_dict()}, error.status, headers)

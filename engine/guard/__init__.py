@@ -1,7 +1,9 @@
-"""What stands before a call: how much it can cost at most, and whether a count of its use can be true."""
+"""What stands before a call: the six layers, how much it can cost, and whether a count of its use can be true."""
 
 from __future__ import annotations
 
-from engine.guard.bounds import Bound, believable, bound, estimate
+from engine.guard.bounds import Bound, afforded, believable, bound, estimate
+from engine.guard.guard import Guard
+from engine.guard.layers import LAYERS, Layer, Verdicts
 
-__all__ = ["Bound", "believable", "bound", "estimate"]
+__all__ = ["LAYERS", "Bound", "Guard", "Layer", "Verdicts", "afforded", "believable", "bound", "estimate"]

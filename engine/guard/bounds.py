@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.catalog import Model, bound_usd_nanos
 from engine.request import CompletionRequest
 from engine.usage import Usage
+from ledger.money import MAX_USD_NANOS
 
 IMAGE_TOKENS = 50_000
 """Of one image: the dearest that OpenAI counts is gpt-4o-mini's, 2,833 and 5,667 for each of at most eight tiles."""
@@ -14,11 +15,13 @@ TEMPLATE_TOKENS = 128
 """What a chat template adds by itself: control tokens, a date, an empty system message."""
 BYTES_PER_TOKEN = 4
 """Of an estimate; a bound takes every byte for a token."""
-DEFAULT_MAX_TOKENS = 1_024
-"""Where the caller sets no limit: an answer without one cannot be bounded."""
+DEFAULT_MAX_TOKENS = 4_096
+"""Where neither the caller nor the catalog sets a limit: an answer without one cannot be bounded."""
+LEAST_TOKENS = 16
+"""An answer whose length the balance decides is not asked for with less than these."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bound:
     """The most that one call can use, and what that costs at the model's price."""
 
@@ -28,17 +31,37 @@ class Bound:
     completion_tokens: int
     """of all answers that are asked for"""
     usd_nanos: int
+    least_usd_nanos: int
+    """what must be had for it: all of it where the caller set the limit, else enough for LEAST_TOKENS"""
 
 
-def bound(request: CompletionRequest, model: Model) -> Bound:
-    """Each UTF-8 byte of messages, tools and schema counts as a token, since no tokenizer makes more of it."""
-    limit = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
-    max_tokens = limit if model.max_output is None else min(limit, model.max_output)
+def bound(request: CompletionRequest, model: Model, most_usd_nanos: int = MAX_USD_NANOS) -> Bound:
+    """Each UTF-8 byte of messages, tools and schema counts as a token, since no tokenizer makes more of it.
+
+    Where the caller sets no limit, the answer is as long as the model can make it and as `most_usd_nanos` affords.
+    """
     image_bytes = sum(len(url.encode()) for url in request.images)
     prompt_tokens = request.prompt_bytes - image_bytes + IMAGE_TOKENS * len(request.images) + TEMPLATE_TOKENS
-    completion_tokens = max_tokens * request.choices
-    cost = bound_usd_nanos(prompt_tokens, completion_tokens, model.price)
-    return Bound(prompt_tokens, max_tokens, completion_tokens, cost)
+    longest = model.max_output or DEFAULT_MAX_TOKENS
+    if request.max_tokens is not None:
+        max_tokens = request.max_tokens if model.max_output is None else min(request.max_tokens, model.max_output)
+        cost = bound_usd_nanos(prompt_tokens, max_tokens * request.choices, model.price)
+        return Bound(prompt_tokens, max_tokens, max_tokens * request.choices, cost, cost)
+    cost = bound_usd_nanos(prompt_tokens, longest * request.choices, model.price)
+    least = bound_usd_nanos(prompt_tokens, min(LEAST_TOKENS, longest) * request.choices, model.price)
+    whole = Bound(prompt_tokens, longest, longest * request.choices, cost, least)
+    return afforded(whole, request, model, max(most_usd_nanos, least)) if cost > most_usd_nanos else whole
+
+
+def afforded(limit: Bound, request: CompletionRequest, model: Model, usd_nanos: int) -> Bound:
+    """The same call with the longest answers that the amount, which is no less than its least, pays for."""
+    if usd_nanos >= limit.usd_nanos:
+        return limit
+    prompt_cost = bound_usd_nanos(limit.prompt_tokens, 0, model.price)
+    million = bound_usd_nanos(limit.prompt_tokens, 1_000_000, model.price) - prompt_cost
+    completion_tokens = (usd_nanos - prompt_cost) * 1_000_000 // max(million + 1, 1)
+    max_tokens = max(1, min(completion_tokens // request.choices, limit.max_tokens))
+    return replace(limit, max_tokens=max_tokens, completion_tokens=max_tokens * request.choices, usd_nanos=usd_nanos)
 
 
 def estimate(request: CompletionRequest, limit: Bound, produced_bytes: int) -> Usage:
@@ -46,9 +69,8 @@ def estimate(request: CompletionRequest, limit: Bound, produced_bytes: int) -> U
 
     Never more than the bound.
     """
-    prompt_bytes = sum(len(text.encode()) for text in request.texts)
     return Usage(
-        input_tokens=min(_tokens(prompt_bytes), limit.prompt_tokens),
+        input_tokens=min(_tokens(request.text_bytes), limit.prompt_tokens),
         output_tokens=min(_tokens(produced_bytes), limit.completion_tokens),
     )
 

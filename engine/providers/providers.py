@@ -41,6 +41,11 @@ class Providers:
     def get(self, name: str) -> Provider | None:
         return self._available.get(name)
 
+    @property
+    def missing_keys(self) -> Mapping[str, str]:
+        """By upstream, the environment variable that it waits for."""
+        return self._missing_keys
+
     def missing_key(self, name: str) -> str | None:
         """The environment variable that this upstream waits for."""
         return self._missing_keys.get(name)

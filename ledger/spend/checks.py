@@ -48,14 +48,19 @@ def event_row(draft: EventDraft, at_us: int) -> EventRow:
         raise InvalidInput("event.kind", f"must be one of {', '.join(KINDS)}")
     if draft.evidence_status not in ("present", "missing"):
         raise InvalidInput("event.evidence_status", "must be present or missing")
-    for field, value in row.items():
-        storable(value, f"event.{field}")
     for field in _MONEY:
         amount(row[field], f"event.{field}")
     try:
-        # What a tenant attributes is kept as it was when it was handed in, whoever changes the dict afterwards.
-        row["attribution"] = orjson.loads(orjson.dumps(draft.attribution))
-        row["trace"] = orjson.loads(orjson.dumps(draft.trace))
+        encoded = orjson.dumps(row, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError:
+        encoded = b"\\u0000"
+    if b"\\u0000" in encoded:  # that, or what a quick look cannot tell from it
+        storable(row, "event")
+    # What a tenant attributes is kept as it was when it was handed in, whoever changes the dict afterwards.
+    try:
+        for field in ("attribution", "trace"):
+            if row[field]:
+                row[field] = orjson.loads(orjson.dumps(row[field]))
     except TypeError as error:
         raise InvalidInput("event", f"must hold JSON values only ({error})") from None
     row["at_us"] = at_us

@@ -32,6 +32,9 @@ from ledger.spend.operations import (
     VaultRow,
 )
 
+CREDITS = ("credits", "test-credits")
+"""Kinds of budgets whose payments an event shows as paid by credits."""
+
 
 @dataclass(slots=True)
 class Balance:
@@ -275,7 +278,7 @@ def _end(
     for budget_id, part, spent in zip(hold.budgets, hold.parts, paid, strict=True):
         balance = books.balances[budget_id]
         balance.take(spent=spent, held=-part)
-        credits_paid += spent if balance.kind == "credits" else 0
+        credits_paid += spent if balance.kind in CREDITS else 0
     if event is not None and event_id not in books.events:
         changes = {"cost_usd_nanos": charged, "credits_usd_nanos": credits_paid, "overrun_usd_nanos": overrun}
         books.add_event(event, at_us=at_us, **changes)

@@ -315,7 +315,7 @@ BEGIN
                 rooms[j] := rooms[j] + hold.parts[k] - paid[k];
                 spent_deltas[j] := spent_deltas[j] + paid[k];
                 held_deltas[j] := held_deltas[j] - hold.parts[k];
-                IF kinds[j] = 'credits' THEN
+                IF kinds[j] IN ('credits', 'test-credits') THEN
                     of_credits := of_credits + paid[k];
                 END IF;
             END LOOP;

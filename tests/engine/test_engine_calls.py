@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine import Account, Call, Chunk, CompletionRequest, UpstreamError
+from engine import Call, Chunk, CompletionRequest, UpstreamError
 from engine.errors import (
+    FundsInsufficient,
     PromptRejected,
     StreamCut,
     UpstreamBusy,
@@ -23,7 +24,7 @@ from engine.errors import (
 from ledger.database import Database
 from ledger.errors import BudgetRefused, NotFound
 from ledger.spend import NewBudget
-from tests.engine.world import World, ask, built
+from tests.engine.world import ONCE, World, account, ask, built
 from tests.upstream import FakeUpstream
 
 pytestmark = pytest.mark.database
@@ -34,7 +35,7 @@ COST = 20 * 150 + 4 * 600  # nanos: 0.15 and 0.60 USD per million tokens
 
 async def read(world: World, request: CompletionRequest, into: list[Chunk] | None = None) -> list[Chunk]:
     chunks = [] if into is None else into
-    async for chunk in world.engine.stream(request, world.account, Call("req_1")):
+    async for chunk in world.engine.stream(request, world.account, Call("req_1"), ONCE):
         chunks.append(chunk)
     return chunks
 
@@ -57,7 +58,7 @@ async def test_a_completion_is_captured_at_its_price_with_one_row(world: World, 
 async def test_the_row_says_what_the_call_was_for(world: World, upstream: FakeUpstream) -> None:
     """Task, revenue, receipt and attribution ride on the event, and no word of prompt or answer does."""
     call = Call("req_9", "task_1", 10_000_000, "rcpt_1", "pay_1", {"department_id": "d7"})
-    await world.engine.complete(ask("secret-prompt"), world.account, call)
+    await world.engine.complete(ask("secret-prompt"), world.account, call, ONCE)
     [row] = await world.rows()
     assert (row.request_id, row.task_id, row.revenue_usd_nanos) == ("req_9", "task_1", 10_000_000)
     assert (row.receipt_id, row.payment_id, row.attribution) == ("rcpt_1", "pay_1", {"department_id": "d7"})
@@ -70,8 +71,9 @@ async def test_a_stream_says_and_costs_what_a_completion_does(world: World, upst
     chunks = await read(world, ask("the same question"))
     assert len(chunks) > 2
     assert "".join(chunk.text for chunk in chunks) == whole.text
-    assert all(chunk.completion is None and chunk.finish_reason is None for chunk in chunks[:-1])
-    assert not any(choice["finish_reason"] for chunk in chunks[:-1] for choice in chunk.choices)
+    assert all(chunk.completion is None for chunk in chunks[:-1])
+    assert not any(choice["finish_reason"] for chunk in chunks[:-1] for choice in chunk.body["choices"])
+    assert {chunk.body["id"] for chunk in chunks} == {chunks[-1].completion.id if chunks[-1].completion else None}
     last = chunks[-1].completion
     assert last is not None
     assert (last.text, last.finish_reason, last.usage) == (whole.text, whole.finish_reason, whole.usage)
@@ -86,24 +88,27 @@ async def test_a_refusal_for_lack_of_room_calls_nobody(database: Database, upstr
         bound = (await world.engine.quote(ask("q", max_tokens=10))).bound_usd_nanos
         await world.spend.set_limit("budget", bound - 1)
         for attempt in (world.complete, lambda request: read(world, request)):
-            with pytest.raises(BudgetRefused) as refused:
+            with pytest.raises(FundsInsufficient) as refused:
                 await attempt(ask("q", max_tokens=10))
-            assert (refused.value.asked_usd_nanos, refused.value.room_usd_nanos) == (bound, bound - 1)
+            assert isinstance(room := refused.value.__cause__, BudgetRefused)
+            assert (room.asked_usd_nanos, room.room_usd_nanos) == (bound, bound - 1)
         await world.spend.set_limit("budget", bound)
-        assert (upstream.count, await world.rows()) == (0, [])
+        assert upstream.count == 0
+        assert [(row.kind, row.cost_usd_nanos) for row in await world.rows()] == [("refusal", 0)] * 2
         await world.complete(ask("q", max_tokens=10))
 
 
 async def test_a_call_is_held_on_all_budgets_or_on_none(world: World, upstream: FakeUpstream) -> None:
     """The second budget has no room: the first is untouched, and nobody is called."""
     await world.spend.open_budget(NewBudget("small", "tenant", "day", 10))
-    with pytest.raises(BudgetRefused) as refused:
-        await world.engine.complete(ask("q"), Account("tenant", ("budget", "small")), Call("req_1"))
-    assert refused.value.budget_id == "small"
+    with pytest.raises(FundsInsufficient) as refused:
+        await world.engine.complete(ask("q"), account("budget", "small"), Call("req_1"))
+    assert isinstance(room := refused.value.__cause__, BudgetRefused)
+    assert room.budget_id == "small"
     budget = await world.budget()
     assert (budget.spent_usd_nanos, budget.held_usd_nanos, upstream.count) == (0, 0, 0)
     with pytest.raises(NotFound):
-        await world.engine.complete(ask("q"), Account("tenant", ("budget", "nowhere")), Call("req_1"))
+        await world.engine.complete(ask("q"), account("budget", "nowhere"), Call("req_1"))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +205,7 @@ async def test_a_cut_stream_never_looks_whole(
         with pytest.raises(UpstreamError) as raised:
             await read(world, ask("count"), chunks)
         assert "".join(chunk.text for chunk in chunks).startswith("one two three")
-        assert all(chunk.finish_reason is None for chunk in chunks)
+        assert not any(choice["finish_reason"] for chunk in chunks for choice in chunk.body["choices"])
         [row] = await world.rows()
         assert row.estimated and row.output_tokens > 0
         assert row.cost_usd_nanos == raised.value.charged_usd_nanos == (await world.budget()).spent_usd_nanos
@@ -210,7 +215,7 @@ async def test_a_cut_stream_never_looks_whole(
 async def test_a_client_that_leaves_a_stream_pays_what_was_produced(world: World, upstream: FakeUpstream) -> None:
     """Closing the stream stops the upstream and captures the prompt and what had come; one row."""
     upstream.behave({"text": "one two three four five six", "gate_after": 3})
-    stream = world.engine.stream(ask("count"), world.account, Call("req_1"))
+    stream = world.engine.stream(ask("count"), world.account, Call("req_1"), ONCE)
     seen = [(await anext(stream)).text for _ in range(3)]
     await stream.aclose()
     assert seen == ["one", " two", " three"]
@@ -374,5 +379,5 @@ async def test_several_answers_are_bounded_and_priced_together(world: World, ups
     done = await world.complete(three)
     assert len(done.choices) == 3
     chunks = await read(world, three)
-    assert {choice["index"] for chunk in chunks for choice in chunk.choices} == {0, 1, 2}
+    assert {choice["index"] for chunk in chunks for choice in chunk.body["choices"]} == {0, 1, 2}
     assert chunks[-1].completion is not None and chunks[-1].completion.text == done.text

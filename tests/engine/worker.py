@@ -11,9 +11,9 @@ import json
 import sys
 
 from engine import Call, CompletionRequest
+from engine.errors import FundsInsufficient
 from ledger.database import Database
-from ledger.errors import BudgetRefused
-from tests.engine.world import World, ask, built
+from tests.engine.world import ONCE, World, ask, built
 
 UNIT = ask("one unit of work", max_tokens=100)
 
@@ -30,8 +30,8 @@ async def main(database_url: str, api: str, calls: int) -> None:
 
 async def _end_of(world: World, request: CompletionRequest, number: int) -> str:
     try:
-        await world.engine.complete(request, world.account, Call(f"req_{number}"))
-    except BudgetRefused:
+        await world.engine.complete(request, world.account, Call(f"req_{number}"), ONCE)
+    except FundsInsufficient:
         return "refused"
     return "done"
 

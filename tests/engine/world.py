@@ -7,16 +7,30 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine import Account, Call, Catalog, Completion, CompletionRequest, Engine, Providers, Upstream, UpstreamModel
+from engine import Call, Catalog, Completion, CompletionRequest, Engine, Options, Providers, Upstream, UpstreamModel
 from engine.providers import Anthropic, Embedder, OfflineProvider, OpenAICompatible
+from ledger.accounts import DEFAULT_LIMITS, Account, Policy
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.events import EconomicEvent, Events
-from ledger.money import NANOS_PER_USD
-from ledger.spend import Budget, NewBudget, Spend
+from ledger.money import MAX_USD_NANOS, NANOS_PER_USD
+from ledger.spend import Budget, NewBudget, Spend, Take, share, whole
+from ledger.vault import Vault
+from tests.ledger.parts import MemoryKey
 
 MODEL = UpstreamModel("m1", input_nanos_per_mtok=150_000_000, output_nanos_per_mtok=600_000_000, max_output=4_096)
 ONE_USD = NANOS_PER_USD
+ONCE = Options(failover=False)
+"""One attempt only, so that what becomes of it can be seen."""
+
+
+OPEN = Policy(DEFAULT_LIMITS, billing="open")
+
+
+def account(*budgets: str | Take, policy: Policy = OPEN) -> Account:
+    """Of a tenant with these caps, whose operator pays."""
+    takes = tuple(whole(budget) if isinstance(budget, str) else budget for budget in budgets)
+    return Account("tenant", "key", None, policy, takes, (share("open:tenant"),), ())
 
 
 def ask(
@@ -33,10 +47,10 @@ class World:
     account: Account
 
     async def complete(self, request: CompletionRequest) -> Completion:
-        return await self.engine.complete(request, self.account, Call("req_1"))
+        return await self.engine.complete(request, self.account, Call("req_1"), ONCE)
 
     async def budget(self) -> Budget:
-        budget = await self.spend.budget(self.account.budgets[0])
+        budget = await self.spend.budget("budget")
         assert budget is not None
         return budget
 
@@ -58,12 +72,15 @@ async def built(
     spend = spends(database, SystemClock(), owner)
     await spend.start()
     await spend.open_budget(NewBudget("budget", "tenant", "session", ONE_USD))
+    await spend.open_budget(NewBudget("open:tenant", "tenant", "open", MAX_USD_NANOS))
+    events, vault = Events(database), Vault(database, SystemClock(), MemoryKey())
     mock = Upstream("mock", api, models=(MODEL,))
     adapters = [(Anthropic if other.api == "anthropic" else OpenAICompatible)(other, None) for other in others]
     providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s), *adapters])
-    engine = Engine(spend, Catalog.load([mock, *others]), providers, SystemClock(), lease_s=lease_s)
+    models = Catalog.load([mock, *others])
+    engine = Engine(spend, events, vault, models, providers, SystemClock(), lease_s=lease_s)
     try:
-        yield World(engine, spend, Events(database), Account("tenant", ("budget",)))
+        yield World(engine, spend, events, account("budget"))
     finally:
         await engine.close()
         await spend.close()

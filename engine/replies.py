@@ -1,0 +1,86 @@
+"""Answers kept for a while, so that a client that sends a request again gets the first one's answer, and one charge.
+
+OpenAI's SDKs send no idempotency key and retry by themselves, with `X-Stainless-Retry-Count` above zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from engine.attempts import Order
+from engine.completion import Completion
+from engine.usage import Usage
+from ledger.clock import SECOND_US, Clock
+from ledger.errors import NotFound, RequestInProgress
+from ledger.events import Events
+from ledger.spend import Hold, Spend
+from ledger.vault import Vault, VaultItem
+
+KEPT_S = 600
+JOIN_S = 120.0
+"""How long a retry waits for the first one's answer."""
+_LOOK_AGAIN_S = 0.05
+_AGAIN_MS = 1_000
+
+
+class Replies:
+    def __init__(self, spend: Spend, events: Events, vault: Vault, clock: Clock) -> None:
+        self._spend, self._events, self._vault, self._clock = spend, events, vault, clock
+
+    async def kept(self, order: Order, event_id: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """The row that is written with the capture, where the client may ask for the answer again."""
+        if order.call.retry_key is None:
+            return None
+        content = orjson.dumps({"body": body, "mode": order.options.mode})
+        ends_at_us = self._clock.now_us() + KEPT_S * SECOND_US
+        return await self._vault.seal(order.account.tenant_id, VaultItem(_ref(event_id), 0, content, ends_at_us))
+
+    async def joined(self, tenant_id: str, retry_key: str) -> Completion | None:
+        since_us = self._clock.now_us() - KEPT_S * SECOND_US
+        give_up_us = self._clock.now_us() + int(JOIN_S * SECOND_US)
+        while True:
+            twin = await self._spend.twin(tenant_id, retry_key, since_us)
+            if twin is None or twin.state != "held":
+                return None if twin is None else await self._answer_of(twin)
+            if self._clock.now_us() > give_up_us:
+                raise RequestInProgress("the same request is still at work", retry_after_ms=_AGAIN_MS)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _answer_of(self, twin: Hold) -> Completion | None:
+        if twin.state != "captured" or twin.event_id is None:
+            return None
+        content = await self._vault.read(twin.tenant_id, _ref(twin.event_id), 0)
+        if content is None:
+            return None
+        try:
+            event = await self._events.get(twin.event_id, twin.tenant_id)
+        except NotFound:
+            return None
+        kept = orjson.loads(content)
+        return Completion(
+            id=event.id,
+            provider=str(event.provider),
+            model=str(event.model),
+            body=kept["body"],
+            usage=Usage(
+                event.input_tokens,
+                event.cached_input_tokens,
+                event.cache_write_tokens,
+                event.output_tokens,
+                event.reasoning_tokens,
+            ),
+            cost_usd_nanos=event.cost_usd_nanos,
+            latency_ms=event.latency_ms or 0,
+            provider_latency_ms=event.latency_ms or 0,
+            mode=kept["mode"],
+            estimated=event.estimated,
+            overrun_usd_nanos=event.overrun_usd_nanos,
+            request_id=event.request_id,
+        )
+
+
+def _ref(event_id: str) -> str:
+    return f"reply:{event_id}"
