@@ -12,7 +12,20 @@ from fastapi import FastAPI
 
 from agentnode import __version__, ticking
 from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
-from agentnode.api import auth, bazaar, cache, devchain, errors, evidence, facilitator, health, mandates, payments
+from agentnode.api import (
+    auth,
+    bazaar,
+    cache,
+    completions,
+    devchain,
+    errors,
+    evidence,
+    facilitator,
+    health,
+    mandates,
+    payments,
+    requests,
+)
 from agentnode.api.accounts import account_routers
 from agentnode.api.models import router as models_router
 from agentnode.api.providers import router as providers_router
@@ -22,8 +35,8 @@ from agentnode.migrations import LOCATIONS
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
-from engine import Account, Cache, Catalog, Embedder, Engine, Models, Providers, upstream_from_table, with_known
-from ledger.accounts import AccountBook, Accounts, Credits, Policies, Sessions
+from engine import Cache, Catalog, Embedder, Engine, Models, Providers, upstream_from_table, with_known
+from ledger.accounts import OPERATOR, Account, AccountBook, Accounts, Caller, Credits, Policies, Sessions
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.events import Events
@@ -62,12 +75,17 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
     providers = Providers.from_environment(os.environ, upstreams)
     priced = Catalog.load(upstreams, settings.own_prices)
-    engine = Engine(spend, priced, providers, clock, lease_s=settings.hold_lease_s)
-
     answers = Cache(database, clock, vault, keys, Embedder())
+    engine = Engine(
+        *(spend, events, vault, priced, providers, clock),
+        cache=answers,
+        lease_s=settings.hold_lease_s,
+        first_byte_s=settings.upstream_first_byte_s,
+        deadline_s=settings.upstream_deadline_s,
+    )
 
     async def own_account() -> Account:
-        return Account("node", (await book.day("node"),))
+        return await book.open(Caller(OPERATOR, None, frozenset()))
 
     skills = Skills([echo(), ask(engine, own_account)])
     gate = paid.gate if paid else None
@@ -123,6 +141,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
+    app.router.routes.extend(completions.routes(engine, accounts, book, sessions))
+    app.include_router(requests.router(engine, events, book, needs))
     for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):
         app.include_router(router)
     app.include_router(mandates.router(authority, needs))

@@ -59,6 +59,10 @@ class Settings(BaseModel):
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)
     hold_lease_s: float = Field(default=120, ge=1)
+    upstream_first_byte_s: float = Field(default=60, gt=0)
+    """How long an upstream may be silent before another is asked."""
+    upstream_deadline_s: float = Field(default=600, gt=0)
+    """For a whole completion, all attempts together."""
     prices_file: str = ""
     """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []

@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 import orjson
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from agentnode.api.answers import chunk_bytes, error_frame, headers_of, usage_chunk, whole
 from agentnode.api.auth import caller_of
-from agentnode.api.errors import MethodNotAllowed, render
+from agentnode.api.errors import render
 from engine import (
     Call,
     Chunk,
@@ -40,6 +41,11 @@ _STREAMED = (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-con
 _JSON = (b"content-type", b"application/json")
 
 
+def routes(engine: Engine, accounts: Accounts, book: AccountBook, sessions: Sessions) -> list[Route]:
+    serves = Completions(engine, accounts, book, sessions)
+    return [Route(path, serves, methods=["POST"], include_in_schema=False) for path in PATHS]
+
+
 class Sessions(Protocol):
     """What is told of a session that had no room for a call."""
 
@@ -47,7 +53,7 @@ class Sessions(Protocol):
 
 
 class Completions:
-    scope = "chat"
+    scopes = ("chat",)
     """What the key must be allowed to."""
 
     def __init__(self, engine: Engine, accounts: Accounts, book: AccountBook, sessions: Sessions) -> None:
@@ -63,14 +69,12 @@ class Completions:
             await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['method']} is not among what {scope['path']} answers")
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization")
         caller = await caller_of(self._accounts, authorization.decode("latin-1") if authorization else None)
         if caller.key_id is None:
             raise KeyInvalid("this needs an API key; make one with: agentnode keys create NAME")
-        caller.require(self.scope)
+        caller.require_any(*self.scopes)
         raw = await _body(receive)
         try:
             body = orjson.loads(raw)

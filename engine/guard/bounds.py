@@ -19,6 +19,8 @@ DEFAULT_MAX_TOKENS = 4_096
 """Where neither the caller nor the catalog sets a limit: an answer without one cannot be bounded."""
 LEAST_TOKENS = 16
 """An answer whose length the balance decides is not asked for with less than these."""
+FAIR_TOKENS = 256
+"""One whose length a limit of cost decides, with less than these, so that no model is chosen for a mere beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,12 @@ def bound(request: CompletionRequest, model: Model, most_usd_nanos: int = MAX_US
         cost = bound_usd_nanos(prompt_tokens, max_tokens * request.choices, model.price)
         return Bound(prompt_tokens, max_tokens, max_tokens * request.choices, cost, cost)
     cost = bound_usd_nanos(prompt_tokens, longest * request.choices, model.price)
-    least = bound_usd_nanos(prompt_tokens, min(LEAST_TOKENS, longest) * request.choices, model.price)
+    least, fair = (
+        bound_usd_nanos(prompt_tokens, min(tokens, longest) * request.choices, model.price)
+        for tokens in (LEAST_TOKENS, FAIR_TOKENS)
+    )
     whole = Bound(prompt_tokens, longest, longest * request.choices, cost, least)
-    return afforded(whole, request, model, max(most_usd_nanos, least)) if cost > most_usd_nanos else whole
+    return afforded(whole, request, model, max(most_usd_nanos, fair)) if cost > most_usd_nanos else whole
 
 
 def afforded(limit: Bound, request: CompletionRequest, model: Model, usd_nanos: int) -> Bound:

@@ -10,11 +10,12 @@ from a2a_world import FixedKey, TestGate, incoming_text, payload
 
 from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
 from agentnode.payments.metadata import Submission
-from engine import Account, Call, Chunk, CompletionRequest, ModelUnavailable
-from ledger.accounts import ANONYMOUS
+from engine import Call, Chunk, CompletionRequest, ModelUnavailable
+from ledger.accounts import ANONYMOUS, DEFAULT_LIMITS, Account, Policy
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.errors import BudgetRefused
+from ledger.spend import whole
 from ledger.vault import Vault
 from ledger.work import Idempotency
 
@@ -31,12 +32,14 @@ class Engine:
         if self.error is not None:
             raise self.error
         for word in request.messages[0]["content"].split():
-            yield Chunk(word + " ", [])
-        yield Chunk("", [], "stop")
+            yield Chunk({"choices": [{"index": 0, "delta": {"content": word + " "}}]}, "mock")
+
+
+OWN = Account("node", None, None, Policy(DEFAULT_LIMITS), (whole("day_1"),), (), ())
 
 
 async def day() -> Account:
-    return Account("node", ("day_1",))
+    return OWN
 
 
 async def paid(database: Database, engine: Engine) -> dict[str, Any]:
@@ -59,7 +62,7 @@ async def test_ask_is_answered_by_the_engine(database: Database) -> None:
     assert done["artifacts"][0]["parts"] == [{"text": "one two "}]
     ((request, account, call),) = engine.asked
     assert request.messages == [{"role": "user", "content": "one two"}]
-    assert account == Account("node", ("day_1",))
+    assert account is OWN
     assert (call.task_id, call.revenue_usd_nanos) == (done["id"], 10_000_000)
     assert call.receipt_id == f"rcpt_{done['id']}"
 

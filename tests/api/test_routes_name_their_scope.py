@@ -67,7 +67,9 @@ def _routes(routes: list[BaseRoute]) -> Iterator[tuple[str, Route]]:
 
 
 def _scopes(route: Route) -> tuple[str, ...]:
-    dependencies = route.dependant.dependencies if isinstance(route, APIRoute) else []
+    if not isinstance(route, APIRoute):
+        return getattr(route.endpoint, "scopes", ())
+    dependencies = route.dependant.dependencies
     return tuple(scope for each in dependencies for scope in getattr(each.call, "scopes", ()))
 
 

@@ -35,6 +35,7 @@ ALL_PAGES = "\n".join(
         "a2a.md",
         "bazaar.md",
         "cache.md",
+        "engine.md",
         "errors.md",
         "mandates.md",
         "models.md",

@@ -6,6 +6,7 @@ import pytest
 
 from engine import Call, Catalog, Engine, ModelUnavailable, ModelUnknown, Providers
 from engine.errors import NoModelServes
+from engine.guard.bounds import DEFAULT_MAX_TOKENS
 from engine.providers import with_known
 from ledger.clock import SystemClock
 from ledger.database import Database
@@ -75,8 +76,10 @@ async def test_a_stand_in_at_openais_address_is_used_as_openai(database: Databas
     done = await engine.complete(asked, account("budget"), Call("req_1"))
     assert (done.model, done.text) == ("openai/gpt-4.1-nano", "You said: a question")
     assert done.cost_usd_nanos == done.usage.input_tokens * 100 + done.usage.output_tokens * 400
-    assert done.max_tokens == 32_768
+    [model] = [each for each in engine.models() if each.id == done.model]
+    limit = model.max_output or DEFAULT_MAX_TOKENS
+    assert done.max_tokens == limit
     [body] = upstream.calls()["bodies"]
-    assert body == {"model": "gpt-4.1-nano", "messages": REQUEST.messages, "max_completion_tokens": 32_768}
+    assert body == {"model": "gpt-4.1-nano", "messages": REQUEST.messages, "max_completion_tokens": limit}
     await engine.close()
     await spend.close()

@@ -7,6 +7,7 @@ from engine.catalog import Price, Rate
 from engine.guard import bound
 from engine.options import DEFAULTS, Options
 from engine.routing import Candidate, Measured, ModelPolicy, Ranking, needs_of, rank
+from ledger.money import MAX_USD_NANOS
 
 TALKS = frozenset({"chat", "code", "function_calling", "json"})
 SEES = TALKS | {"vision"}
@@ -63,8 +64,9 @@ def ranking(
     policy: ModelPolicy | None = None,
     models: list[Model] = MODELS,
 ) -> Ranking:
+    most = MAX_USD_NANOS if options.max_cost_usd_nanos is None else options.max_cost_usd_nanos
     candidates = [
-        Candidate(each, bound(request, each))
+        Candidate(each, bound(request, each, most))
         for each in models
         if request.wanted is None or each.answers_to(request.wanted)
     ]
