@@ -9,11 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from agentnode.settings import load
 from benchmarks.gateway.measured import Gateway, NotMeasured
@@ -62,26 +59,17 @@ def _node(name: str, upstream_url: str, database_url: str) -> Iterator[Gateway]:
         upstream = {"name": "mock", "base_url": f"{upstream_url}/v1", "models": [MODEL]}
         settings = load({}, data=Path(folder), port=0, chain="none", database_url=database_url, upstreams=[upstream])
         environment["AGENTNODE_SETTINGS"] = settings.model_dump_json()
+        told = {**environment, "AGENTNODE_DATA": folder, "AGENTNODE_DATABASE_URL": database_url}
         with started(["-m", "agentnode"], environment) as (url, pid):
-            headers = {"Authorization": f"Bearer {_key(folder, database_url, environment)}"}
-            _put(f"{url}/api/v2/policy", {"limits": LIMITS}, headers)
+            headers = {"Authorization": f"Bearer {_keys(told, 'create', 'bench')}"}
+            _keys(told, "policy", "--set", json.dumps({"limits": LIMITS}))
             yield Gateway(name, f"{url}/v1/chat/completions", (pid,), headers, settings.database)
 
 
-def _key(folder: str, database_url: str, environment: dict[str, str]) -> str:
-    """A key as an operator makes one, beside the running node."""
-    command = [sys.executable, "-m", "agentnode.cli", "keys", "create", "bench"]
-    told = {**environment, "AGENTNODE_DATA": folder}
-    if database_url:
-        told["AGENTNODE_DATABASE_URL"] = database_url
-    return subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _put(url: str, body: dict[str, Any], headers: dict[str, str]) -> None:
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="PUT")
-    request.add_header("Content-Type", "application/json")
-    try:
-        with urllib.request.urlopen(request, timeout=30):
-            pass
-    except urllib.error.HTTPError as error:
-        raise NotMeasured(f"PUT {url}: {error.code} {error.read()[:500]!r}") from error
+def _keys(environment: dict[str, str], *arguments: str) -> str:
+    """What `agentnode keys …` prints, run as an operator does beside the node."""
+    command = [sys.executable, "-m", "agentnode.cli", "keys", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotMeasured(f"agentnode keys {arguments[0]} failed: {done.stdout}{done.stderr}"[:1_000])
+    return done.stdout.strip()

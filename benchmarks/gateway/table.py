@@ -21,6 +21,7 @@ _SAID = "times in ms, + over direct; first: first bytes of the body at p50; CPU 
 
 
 def show(out: Console, results: dict[str, Any]) -> None:
+    out.width = max(out.width, 100)
     titles = _COLUMNS.values()
     for setting, rows in results["settings"].items():
         table = Table(Column(setting, min_width=28), *(Column(name, justify="right") for name in titles), box=None)
