@@ -45,6 +45,9 @@ class Breaker:
     """Since it last was closed."""
     rests_until_us: int | None = None
     """None while it is closed."""
+    rests_since_us: int = 0
+    suspect: bool = False
+    """It may be about to open: half the failures that it takes are there, and no answer among them."""
     probe: int | None = None
     probe_until_us: int = 0
     busy_until_us: int = 0
@@ -62,11 +65,22 @@ class Breaker:
         back_us = now_us + PROBE_HINT_US if now_us < self.probe_until_us else 0
         return max(self.busy_until_us, self.rests_until_us, back_us)
 
+    def probed_at_us(self, now_us: int) -> int:
+        """From when on a call may go through where nobody else is left: a rest is then no longer than the first."""
+        if self.rests_until_us is None:
+            return self.busy_until_us
+        back_us = now_us + PROBE_HINT_US if now_us < self.probe_until_us else 0
+        return max(self.busy_until_us, min(self.rests_until_us, self.rests_since_us + FIRST_REST_US), back_us)
+
+    @property
+    def is_doubtful(self) -> bool:
+        return self.suspect or self.rests_until_us is not None
+
     def lets_through(self, call: int, now_us: int) -> None:
-        """A call goes through. In a half-open breaker it is the probe, and others wait for what becomes of it."""
+        """A call goes through. In a breaker that is not closed it is the probe, and others wait for what it shows."""
         self.out[call] = now_us
         self._forget_lost(now_us)
-        if self.state(now_us) is State.HALF_OPEN:
+        if self.rests_until_us is not None:
             self.probe, self.probe_until_us = call, now_us + PROBE_LEASE_US
 
     def came_back(self, call: int) -> None:
@@ -76,25 +90,25 @@ class Breaker:
             self.probe, self.probe_until_us = None, 0
 
     def succeeded(self, call: int, now_us: int) -> None:
+        is_probe = self.probe == call
         self.came_back(call)
-        match self.state(now_us):
-            case State.HALF_OPEN:
-                self.rests, self.rests_until_us = 0, None
-            case State.OPEN:
+        if self.rests_until_us is not None:
+            if not is_probe:
                 return  # sent before it opened
-        self.failures_in_row = self.busy_in_row = 0
+            self.rests, self.rests_until_us = 0, None
+        self.failures_in_row, self.busy_in_row, self.suspect = 0, 0, False
 
     def failed(self, call: int, now_us: int) -> None:
+        is_probe = self.probe == call
         self.came_back(call)
-        match self.state(now_us):
-            case State.CLOSED:
-                self.failures_in_row += 1
-                if self.failures_in_row >= FAILURES_IN_ROW and not self._may_have_answered(call):
-                    self._rest(now_us)
-            case State.HALF_OPEN:
+        if self.rests_until_us is not None:
+            if is_probe:
                 self._rest(now_us)
-            case State.OPEN:
-                return  # sent before it opened
+            return
+        self.failures_in_row += 1
+        self.suspect = self.failures_in_row >= FAILURES_IN_ROW // 2 and not self._may_have_answered(call)
+        if self.suspect and self.failures_in_row >= FAILURES_IN_ROW:
+            self._rest(now_us)
 
     def busy(self, now_us: int, asked_us: int | None) -> None:
         """It is at its limit, for as long as it asks."""
@@ -124,5 +138,5 @@ class Breaker:
     def _rest(self, now_us: int) -> None:
         rest_us = min(FIRST_REST_US << min(self.rests, 10), LONGEST_REST_US)
         self.rests += 1
-        self.rests_until_us = now_us + rest_us
+        self.rests_since_us, self.rests_until_us = now_us, now_us + rest_us
         self.failures_in_row = 0

@@ -63,9 +63,14 @@ class Breakers:
         """Until when the model, or its upstream, asked to be left alone."""
         return max([breaker.busy_until_us for _, breaker in self._of(model)], default=0)
 
+    def probed_at_us(self, model: Model) -> int:
+        """From when on a call may go to the model where nobody else is left."""
+        now_us = self._clock.now_us()
+        return max([breaker.probed_at_us(now_us) for _, breaker in self._of(model)], default=0)
+
     def is_doubtful(self, model: Model) -> bool:
-        """It has not answered since it failed: open or half-open."""
-        return any(breaker.rests_until_us is not None for _, breaker in self._of(model))
+        """It rests, has not answered since, or is about to."""
+        return any(breaker.is_doubtful for _, breaker in self._of(model))
 
     def lets_through(self, model: Model) -> int:
         """A call goes to the model; the number is its own. One of `succeeded`, `failed`, `came_back` ends it."""

@@ -25,7 +25,7 @@ from ledger.errors import AgentNodeError, InvalidInput
 MOST_ATTEMPTS = 3
 PAUSE_S = 0.1
 """Before the same model is asked again at the same upstream; twice as long before the third time."""
-LONGEST_WAIT_US = 10 * SECOND_US
+PATIENCE_US = 10 * SECOND_US
 """Who would have to wait longer for anybody to open is told so, unless it asked to `queue` for a limit."""
 LOOK_AGAIN_S = 0.5
 """A wait is cut into such pieces: a probe that comes back opens earlier."""
@@ -71,6 +71,8 @@ class Doors(Protocol):
 
     def busy_until_us(self, model: Model) -> int: ...
 
+    def probed_at_us(self, model: Model) -> int: ...
+
     def is_doubtful(self, model: Model) -> bool: ...
 
 
@@ -81,10 +83,12 @@ def next_step(
     *,
     now_us: int,
     deadline_us: int,
+    patient_until_us: int,
     doors: Doors,
     may_retry: bool,
 ) -> Step:
-    """`candidates` are the ranking, best first, of one at least; `may_retry`: the retry budget has room.
+    """`candidates` are the ranking, best first, of one at least; `may_retry`: the retry budget has room;
+    `patient_until_us`: until when it waits for anybody to open.
 
     In this order: who was not tried, elsewhere than where it failed; who was not tried at all; who was tried the least;
     who has not answered since it failed (a first attempt takes such a one in its place, as the probe: there are others
@@ -114,14 +118,15 @@ def next_step(
     if second is not None:
         return Try(second, 0.0, attempts_left)
     hopeless = {each.candidate.model.id for each in attempts if not _passes(each.error)}
-    left = [(doors.opens_at_us(each.model), each) for each in own if each.model.id not in hopeless]
-    again = [each for opens, each in left if opens <= now_us]
+    left = [each for each in own if each.model.id not in hopeless]
+    again = [each for each in left if doors.opens_at_us(each.model) <= now_us]
+    again = again or [each for each in left if doors.probed_at_us(each.model) <= now_us]
     if again:
         candidate = min(again, key=lambda each: (doors.is_doubtful(each.model), tried[each.model.id]))
         pause_s = PAUSE_S * 2 ** (tried[candidate.model.id] - 1) if candidate.model.id in tried else 0.0
         return Try(candidate, pause_s, attempts_left)
-    first_us = min((opens for opens, _ in left), default=deadline_us)
-    if first_us < min(deadline_us, now_us + LONGEST_WAIT_US):
+    first_us = min((doors.probed_at_us(each.model) for each in left), default=deadline_us)
+    if first_us < min(deadline_us, patient_until_us):
         return _wait(first_us, now_us)
     return GiveUp(last.error if last else _all_shut(first_us - now_us))
 

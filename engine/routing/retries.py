@@ -7,8 +7,9 @@ from ledger.clock import SECOND_US, Clock
 SHARE = 0.2
 """Of a retry that each request adds: in the long run at most one in five is sent again."""
 FLOOR_PER_S = 1.0
-MOST = 100.0
-"""Retries that may gather, and that there are at the start."""
+MOST = 1_000.0
+"""Retries that may gather, and that there are at the start: when an upstream falls silent, all that were sent to it
+before the first time-out go on elsewhere."""
 
 
 class RetryBudget:

@@ -13,7 +13,7 @@ from engine.request import CompletionRequest
 from engine.routing.breakers import Breakers, OnChange, blamed
 from engine.routing.candidate import Candidate, needs_of
 from engine.routing.exclusion import ModelPolicy
-from engine.routing.failover import Attempt, GiveUp, Try, Wait, next_step
+from engine.routing.failover import PATIENCE_US, Attempt, GiveUp, Try, Wait, next_step
 from engine.routing.measures import Measures
 from engine.routing.ranking import ENOUGH_QUALITY, Ranking, rank
 from engine.routing.retries import RetryBudget
@@ -97,6 +97,7 @@ class Route:
         self._leg: Leg | None = None
         self._call = 0
         self._began = False
+        self._idle_since_us = router.clock.now_us()
         self.attempts: list[Attempt] = []
         router.retries.request()
 
@@ -118,6 +119,7 @@ class Route:
             self._options,
             now_us=now_us,
             deadline_us=self._deadline_us,
+            patient_until_us=self._idle_since_us + PATIENCE_US,
             doors=router.breakers,
             may_retry=not self.attempts or router.retries.has_room,
         )
@@ -173,6 +175,7 @@ class Route:
     def _ended(self) -> Candidate:
         assert self._leg is not None, "there is no attempt"
         leg, self._leg = self._leg, None
+        self._idle_since_us = self._router.clock.now_us()
         return leg.candidate
 
 

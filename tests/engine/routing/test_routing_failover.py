@@ -232,6 +232,54 @@ def test_who_finds_all_at_rest_waits_a_little_and_is_told_when_it_is_long() -> N
     assert refused.retry_after_ms == 40_000
 
 
+def test_where_nobody_else_is_left_a_rest_is_no_longer_than_the_first() -> None:
+    """However often it failed: once a second one request may see whether it is back, and the others wait for that."""
+    world = World(A)
+    world.shuts(A, UpstreamError("x"), FAILURES_IN_ROW)
+    for _ in range(5):
+        world.clock.at_us = world.router.breakers.opens_at_us(A)
+        world.shuts(A, UpstreamError("x"))
+    assert world.router.breakers.opens_at_us(A) - world.clock.at_us == 30 * SECOND_US
+    began_us = world.clock.at_us
+    world.route = world.begin()
+    world.leg()
+    assert SECOND_US <= world.clock.at_us - began_us < 2 * SECOND_US
+    probing = world.route
+    world.route = world.begin()
+    assert isinstance(world.route.next_step(), Wait)
+    probing.answered(took_ms=10)
+    assert isinstance(world.route.next_step(), Leg)
+
+
+def test_who_waits_in_vain_is_told_after_ten_seconds() -> None:
+    world = World(A)
+    world.shuts(A, UpstreamError("x"), FAILURES_IN_ROW)
+    began_us = world.clock.at_us
+    while isinstance(step := next_or_none(world.route), Wait):
+        world.clock.at_us += int(step.wait_s * SECOND_US)
+        if world.router.breakers.probed_at_us(A) <= world.clock.at_us:
+            world.shuts(A, UpstreamError("x"))
+    assert step is None
+    assert 9 * SECOND_US < world.clock.at_us - began_us < 12 * SECOND_US
+
+
+def next_or_none(route: Route) -> Leg | Wait | None:
+    try:
+        return route.next_step()
+    except UpstreamsShut:
+        return None
+
+
+def test_who_seems_down_is_not_asked_again_before_who_was_down_and_may_be_back() -> None:
+    """One failure is bad luck and is tried again at once; three in a row, of several requests, are more."""
+    for failures_before, second in ((0, "a/1"), (FAILURES_IN_ROW // 2 - 1, "b/1")):
+        world = World(A, B)
+        world.shuts(B, UpstreamError("x"), FAILURES_IN_ROW)
+        world.clock.at_us += 2 * SECOND_US
+        world.shuts(A, UpstreamError("x"), failures_before)
+        assert world.tried(*[UpstreamError("x")] * 2) == ["a/1", second]
+
+
 def test_the_deadline_is_shared_among_the_attempts_that_are_left() -> None:
     world = World(A, B, C, deadline_s=12)
     first = world.leg().timing
