@@ -53,7 +53,6 @@ async def test_the_cache_never_answers_across_callers(
     record_property("figure", f"{asked} questions")
 
 
-@pytest.mark.database
 async def test_an_answer_of_another_tenant_does_not_open_even_if_its_row_is_found(database: Database) -> None:
     """Content is sealed under its tenant's key and in its place: a row moved to another tenant gives nothing."""
     from sqlalchemy import text

@@ -14,14 +14,13 @@ from ledger.errors import DatabaseUnavailable, InvalidInput
 from tests.engine.cache.cache_world import COST, World, answer, question
 from tests.ledger.parts import MemoryKey
 
-pytestmark = pytest.mark.database
-
 
 @pytest.fixture
 def world(database: Database) -> World:
     return World(database)
 
 
+@pytest.mark.database
 async def test_the_same_question_is_answered_from_what_was_kept(world: World) -> None:
     """The body comes back as it was, with who made it and what it cost then."""
     assert await world.cache.find(question()) is None
@@ -40,6 +39,7 @@ async def test_a_question_that_differs_in_case_and_end_marks_is_the_same_in_word
     assert await world.text(question("What is the capital of Spain?")) is None
 
 
+@pytest.mark.database
 async def test_an_answer_ends_at_its_time(world: World) -> None:
     """The setting's hour, the request's own seconds, and a day at most; then neither way finds it."""
     await world.keep(question("One?"), ttl_s=None)
@@ -64,6 +64,7 @@ async def test_a_later_answer_takes_the_place_of_an_earlier(world: World) -> Non
     assert (await _rows(world, "cache_entries"), await _rows(world, "vault_items")) == (1, 2)
 
 
+@pytest.mark.database
 async def test_processes_see_each_others_answers_and_deletions(world: World) -> None:
     """New entries are read behind the last number seen; what was deleted elsewhere is not served."""
     other = world.another()
@@ -78,6 +79,7 @@ async def test_processes_see_each_others_answers_and_deletions(world: World) -> 
     assert await other.text(question("what is the capital of spain")) == "Madrid!"
 
 
+@pytest.mark.database
 async def test_the_least_recently_used_answers_make_room(world: World) -> None:
     """What was asked for since stays; the vault holds nothing of what went."""
     await world.cache.configure("acme", {"max_entries": 3})
@@ -96,6 +98,7 @@ async def test_the_least_recently_used_answers_make_room(world: World) -> None:
     assert (await _rows(world, "cache_entries"), await _rows(world, "vault_items")) == (3, 6)
 
 
+@pytest.mark.database
 async def test_sums_are_right_over_processes_and_count_only_once(world: World) -> None:
     """After each has written what it counted: hits, misses, and what the hits would have cost."""
     other = world.another()
@@ -152,6 +155,7 @@ async def test_no_table_but_the_vault_holds_words(world: World) -> None:
     assert max(len(value) for row in rows[:2] for value in row if isinstance(value, str | bytes)) <= 64
 
 
+@pytest.mark.database
 async def test_entries_tell_what_is_kept_and_never_its_words(world: World) -> None:
     """Newest first, of the tenant only, without those that have ended."""
     await world.keep(question("Gone?"), ttl_s=1)
@@ -168,6 +172,7 @@ async def test_entries_tell_what_is_kept_and_never_its_words(world: World) -> No
     assert "Three" not in repr(listed)
 
 
+@pytest.mark.database
 async def test_invalidation_takes_all_or_one_model_or_one_entry(world: World) -> None:
     """And of this tenant only."""
     for number in range(3):
