@@ -136,3 +136,14 @@ async def test_who_does_not_exist_has_no_account(world: World) -> None:
 async def test_a_tenants_day_is_the_one_that_its_calls_take_from(world: World) -> None:
     """For work that is held on the day alone, such as hires."""
     assert await world.book.day("acme") in [take.budget_id for take in (await world.book.open(ACME)).takes]
+
+
+async def test_an_owners_name_never_makes_the_budget_of_another_tenant(world: World) -> None:
+    """Tenant `acme` with the owner `task:q`, and tenant `acme:task` with the owner `q`: two budgets."""
+    await world.accounts.ensure_tenant("acme:task", "Other")
+    for tenant, owner in (("acme", "task:q"), ("acme:task", "q")):
+        budget = {"owner_type": "task", "owner_id": owner, "period": "total", "limit_usd": 1}
+        await world.says("tenant", tenant, {"budgets": [budget]})
+    first = await world.book.open(ACME, None, {"task": "task:q"})
+    second = await world.book.open(Caller("acme:task", None, frozenset()), None, {"task": "q"})
+    assert first.takes[-1].budget_id != second.takes[-1].budget_id

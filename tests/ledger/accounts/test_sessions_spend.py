@@ -109,6 +109,18 @@ async def test_ending_frees_what_is_not_held_and_work_in_flight_is_captured(worl
         await sessions.fund("acme", made.id, USD, "test")
 
 
+async def test_an_ended_session_takes_nothing_where_the_operator_pays(database: Database) -> None:
+    """The cap itself has no room any more, for a process that remembers the account too."""
+    async with opened(database) as world:
+        sessions = Sessions(database, world.clock, world.book, has_test_money=True)
+        made = await sessions.create(ACME, NewSession(5 * USD))
+        elsewhere = await world.another_book().open(ACME, made.id)
+        await sessions.end("acme", made.id)
+        with pytest.raises(BudgetRefused) as refused:
+            await hold(world, elsewhere, 1)
+        assert refused.value.budget_id == f"session:{made.id}"
+
+
 async def test_a_session_expires_while_its_account_is_remembered(world: World, sessions: Sessions) -> None:
     """The clock is looked at on each call."""
     made = await sessions.create(ACME, NewSession(USD, expires_in_s=10))
