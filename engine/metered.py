@@ -122,7 +122,12 @@ class MeteredCall:
         `kept` is a row for the vault (`Vault.seal`), written with the capture.
         """
         self._settling = True
-        return await _uninterrupted(self._capture(counted, kept=kept))
+        try:
+            return await self._capture(counted, kept=kept)
+        except asyncio.CancelledError:
+            # It is on its way to the books. The same again is answered as before, and corrects what was swept.
+            await _uninterrupted(self._capture(counted, kept=kept))
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -30,8 +29,12 @@ SET_ASIDE = frozenset(
 )
 """What a body may carry and no upstream gets: our own fields, who the customer is, and how the answer is delivered."""
 
+_NOT_OPTIONS = SET_ASIDE | {"messages", "model", "max_tokens", "max_completion_tokens"}
+
 MAX_CHOICES = 16
 MAX_TOKENS = 10_000_000
+_IN_PROMPT = ("tools", "functions", "response_format")
+_CHAT = frozenset({"chat"})
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _PARTS = ("text", "image_url", "refusal")
 
@@ -50,6 +53,24 @@ class CompletionRequest:
     max_tokens: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    # Each is asked for by every call, so they are found once, when the request is made.
+    wanted: str | None = field(init=False, repr=False, compare=False)
+    """The model that was asked for by name; None leaves it to the engine."""
+    choices: int = field(init=False, repr=False, compare=False)
+    """How many answers are asked for (`n`)."""
+    forwarded: dict[str, Any] = field(init=False, repr=False, compare=False)
+    """The options that are set."""
+    images: list[str] = field(init=False, repr=False, compare=False)
+    """The URLs of the images in the messages, `data:` ones too."""
+    texts: list[str] = field(init=False, repr=False, compare=False)
+    """The text of each message, as a person would read it."""
+    text_bytes: int = field(init=False, repr=False, compare=False)
+    """UTF-8 bytes of these texts."""
+    prompt_bytes: int = field(init=False, repr=False, compare=False)
+    """UTF-8 bytes of everything that an upstream may count as prompt: messages, tools and schemas."""
+    needs: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The capabilities that a model must have to answer this at all."""
+
     def __post_init__(self) -> None:
         _check_messages(self.messages)
         if self.model is not None and (not isinstance(self.model, str) or not 0 < len(self.model) <= 200):
@@ -61,7 +82,15 @@ class CompletionRequest:
                 raise InvalidInput(name, "is not an option of a chat completion here")
             if name == "n" and value is not None:
                 _check_count("n", value, MAX_CHOICES)
-        self.prompt_bytes  # noqa: B018  text that no JSON can carry is refused here, not in the middle of a call
+        found = vars(self)  # as a frozen class lets itself be filled
+        found["wanted"] = None if self.model in (None, "auto") else self.model
+        found["choices"] = self.options.get("n") or 1
+        found["forwarded"] = {name: value for name, value in self.options.items() if value is not None}
+        found["images"] = [part["image_url"]["url"] for part in _parts(self.messages) if part["type"] == "image_url"]
+        found["texts"] = [text_of(message) for message in self.messages]
+        found["prompt_bytes"] = _prompt_bytes(self.messages, self.forwarded)
+        found["text_bytes"] = sum(len(text.encode()) for text in self.texts)
+        found["needs"] = _needs(self.forwarded, bool(self.images))
 
     @classmethod
     def parse(cls, body: Any) -> CompletionRequest:
@@ -73,65 +102,12 @@ class CompletionRequest:
         if body.get("service_tier") not in (None, "auto", "default"):
             raise InvalidInput("service_tier", "must be default: other tiers have other prices")
         limits = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-        own = {"messages", "model", "max_tokens", "max_completion_tokens"} | SET_ASIDE
         return cls(
             messages=body.get("messages"),  # type: ignore[arg-type]  # checked by the constructor
             model=body.get("model"),
             max_tokens=limits[0] if limits else None,
-            options={name: value for name, value in body.items() if name not in own},
+            options={name: value for name, value in body.items() if name not in _NOT_OPTIONS},
         )
-
-    @property
-    def wanted(self) -> str | None:
-        """The model that was asked for by name; None leaves it to the engine."""
-        return None if self.model in (None, "auto") else self.model
-
-    @property
-    def choices(self) -> int:
-        """How many answers are asked for (`n`)."""
-        return self.options.get("n") or 1
-
-    @cached_property
-    def forwarded(self) -> dict[str, Any]:
-        """The options that are set."""
-        return {name: value for name, value in self.options.items() if value is not None}
-
-    @cached_property
-    def prompt_bytes(self) -> int:
-        """UTF-8 bytes of everything that an upstream may count as prompt: messages, tools and schemas."""
-        counted = {name: self.options.get(name) for name in ("tools", "functions", "response_format")}
-        try:
-            return len(orjson.dumps([self.messages, {name: value for name, value in counted.items() if value}]))
-        except (TypeError, ValueError):
-            raise InvalidInput("messages", "must be JSON: text in valid Unicode, numbers of 64 bits") from None
-
-    @cached_property
-    def images(self) -> list[str]:
-        """The URLs of the images in the messages, `data:` ones too."""
-        return [part["image_url"]["url"] for part in _parts(self.messages) if part["type"] == "image_url"]
-
-    @cached_property
-    def texts(self) -> list[str]:
-        """The text of each message, as a person would read it."""
-        return [text_of(message) for message in self.messages]
-
-    @cached_property
-    def text_bytes(self) -> int:
-        """UTF-8 bytes of what a person would read of the messages."""
-        return sum(len(text.encode()) for text in self.texts)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The capabilities that a model must have to answer this at all."""
-        needed = {"chat"}
-        if self.options.get("tools") or self.options.get("functions"):
-            needed.add("function_calling")
-        response_format = self.options.get("response_format")
-        if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
-            needed.add("json")
-        if self.images:
-            needed.add("vision")
-        return frozenset(needed)
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -140,6 +116,25 @@ def text_of(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in content or () if part.get("type") == "text")
+
+
+def _prompt_bytes(messages: list[dict[str, Any]], options: dict[str, Any]) -> int:
+    """Text that no JSON can carry is refused here, not in the middle of a call."""
+    counted = {name: value for name in _IN_PROMPT if (value := options.get(name))}
+    try:
+        return len(orjson.dumps([messages, counted]))
+    except (TypeError, ValueError):
+        raise InvalidInput("messages", "must be JSON: text in valid Unicode, numbers of 64 bits") from None
+
+
+def _needs(options: dict[str, Any], sees_images: bool) -> frozenset[str]:
+    calls = bool(options.get("tools") or options.get("functions"))
+    response_format = options.get("response_format")
+    formats = isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema")
+    if not (calls or formats or sees_images):
+        return _CHAT
+    wanted = {"function_calling": calls, "json": formats, "vision": sees_images}
+    return _CHAT | {name for name, is_needed in wanted.items() if is_needed}
 
 
 def _check_messages(messages: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ledger.errors import DatabaseUnavailable, LedgerStopped
 from ledger.spend.operations import Ledger, Operation, Outcome
@@ -12,7 +12,8 @@ from ledger.spend.operations import Ledger, Operation, Outcome
 _MAX_BATCH = 128
 """Measured: beyond it the rate no longer rises, and every caller waits for the whole batch."""
 
-_Caller = tuple[Operation, "asyncio.Future[Outcome]"]
+Abandoned = Callable[[Outcome], None]
+_Caller = tuple[Operation, "asyncio.Future[Outcome]", Abandoned | None]
 
 
 class Batches:
@@ -29,12 +30,15 @@ class Batches:
     def start(self) -> None:
         self._writer = asyncio.create_task(self._write_all(), name="ledger-spend")
 
-    def submit(self, operation: Operation) -> asyncio.Future[Outcome]:
-        """The outcome, once it is committed. Raises LedgerStopped before start and after close."""
+    def submit(self, operation: Operation, abandoned: Abandoned | None = None) -> asyncio.Future[Outcome]:
+        """The outcome, once it is committed. Raises LedgerStopped before start and after close.
+
+        Who waits for it may be cancelled: the operation is done all the same, and `abandoned` is told its outcome.
+        """
         if self._writer is None or self._closing:
             raise LedgerStopped("this process takes no more spends; send it to another")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, future))
+        self._waiting.append((operation, future, abandoned))
         self._wake.set()
         return future
 
@@ -57,14 +61,14 @@ class Batches:
                 await self._write(self._written)
         finally:
             self._closing = True
-            for _, future in (*self._written, *self._waiting):
+            for _, future, _ in (*self._written, *self._waiting):
                 _fail(future, LedgerStopped("this process's ledger has stopped; ask another"))
 
     async def _write(self, callers: Sequence[_Caller]) -> None:
         try:
-            outcomes = await self._ledger.apply([operation for operation, _ in callers])
+            outcomes = await self._ledger.apply([operation for operation, _, _ in callers])
         except DatabaseUnavailable as error:
-            for _, future in callers:
+            for _, future, _ in callers:
                 _fail(future, error)
         except Exception as error:
             if len(callers) == 1:
@@ -74,9 +78,11 @@ class Batches:
             for caller in callers:
                 await self._write([caller])
         else:
-            for (_, future), outcome in zip(callers, outcomes, strict=True):
+            for (_, future, abandoned), outcome in zip(callers, outcomes, strict=True):
                 if not future.done():
                     future.set_result(outcome)
+                elif abandoned is not None:
+                    abandoned(outcome)
 
 
 def _fail(future: asyncio.Future[Outcome], error: Exception) -> None:

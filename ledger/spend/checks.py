@@ -49,22 +49,28 @@ def event_row(draft: EventDraft, at_us: int) -> EventRow:
     if draft.evidence_status not in ("present", "missing"):
         raise InvalidInput("event.evidence_status", "must be present or missing")
     for field in _MONEY:
-        amount(row[field], f"event.{field}")
+        if type(value := row[field]) is not int or not 0 <= value <= MAX_USD_NANOS:
+            amount(value, f"event.{field}")
     try:
+        # As they were when they were handed in, whoever changes them afterwards; and encoded once for all.
+        for field in ("attribution", "trace"):
+            row[field] = orjson.Fragment(orjson.dumps(row[field]) if row[field] else b"{}")
         encoded = orjson.dumps(row, option=orjson.OPT_STRICT_INTEGER)
     except TypeError:
         encoded = b"\\u0000"
     if b"\\u0000" in encoded:  # that, or what a quick look cannot tell from it
-        storable(row, "event")
-    # What a tenant attributes is kept as it was when it was handed in, whoever changes the dict afterwards.
-    try:
-        for field in ("attribution", "trace"):
-            if row[field]:
-                row[field] = orjson.loads(orjson.dumps(row[field]))
-    except TypeError as error:
-        raise InvalidInput("event", f"must hold JSON values only ({error})") from None
+        _look_closely(draft, row)
     row["at_us"] = at_us
     return row
+
+
+def _look_closely(draft: EventDraft, row: EventRow) -> None:
+    for field, value in vars(draft).items():
+        storable(value, f"event.{field}")
+    try:
+        orjson.dumps(row | vars(draft))
+    except TypeError as error:
+        raise InvalidInput("event", f"must hold JSON values only ({error})") from None
 
 
 def storable(value: Any, param: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 
@@ -123,18 +122,12 @@ class Spend:
             floor_event=self._row(sent),
             request_key=request_key,
         )
-        future = self._batches.submit(Reserve(hold, checks.amount(least, "least_usd_nanos")))
-        try:
-            outcome = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if hold_id is None:
-                future.add_done_callback(self._release_abandoned)
-            raise
-        match outcome:
-            case Held():
-                return outcome.hold
-            case Refused():
-                raise BudgetRefused(outcome.budget_id, least, outcome.room_usd_nanos)
+        asked = Reserve(hold, checks.amount(least, "least_usd_nanos"))
+        outcome = await self._batches.submit(asked, self._release_abandoned if hold_id is None else None)
+        if isinstance(outcome, Held):
+            return outcome.hold
+        if isinstance(outcome, Refused):
+            raise BudgetRefused(outcome.budget_id, least, outcome.room_usd_nanos)
         raise _error(outcome)
 
     async def mark_sent(self, hold: Hold, *, floor_usd_nanos: int = 0, event: EventDraft | None = None) -> None:
@@ -173,7 +166,7 @@ class Spend:
         amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
         to = checks.name(to_account, "to_account")
         asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us(), kept)
-        outcome = await asyncio.shield(self._batches.submit(asked))
+        outcome = await self._batches.submit(asked)
         if isinstance(outcome, Captured):
             return outcome
         raise _error(outcome)
@@ -216,7 +209,7 @@ class Spend:
 
     async def expire(self, hold_id: str) -> bool:
         """The sweeper's: ends the hold if its lease has run out. False where it is not due."""
-        outcome = await asyncio.shield(self._batches.submit(Expire(hold_id, self._clock.now_us())))
+        outcome = await self._batches.submit(Expire(hold_id, self._clock.now_us()))
         return not isinstance(outcome, NotDue | UnknownHold)
 
     async def hold(self, hold_id: str) -> Hold | None:
@@ -232,7 +225,7 @@ class Spend:
         return await read_twin(self._database, tenant_id, request_key, since_us)
 
     async def _done(self, operation: Operation) -> None:
-        outcome = await asyncio.shield(self._batches.submit(operation))
+        outcome = await self._batches.submit(operation)
         if isinstance(outcome, Refused):
             raise BudgetRefused(outcome.budget_id, 1, outcome.room_usd_nanos)
         if isinstance(outcome, Ended | UnknownHold | UnknownBudget | Differs):
@@ -241,12 +234,11 @@ class Spend:
     def _row(self, event: EventDraft | None) -> EventRow | None:
         return None if event is None else checks.event_row(event, self._clock.now_us())
 
-    def _release_abandoned(self, future: asyncio.Future[Outcome]) -> None:
-        if future.cancelled() or future.exception() is not None or not isinstance(outcome := future.result(), Held):
-            return
-        with contextlib.suppress(LedgerStopped):  # then the lease ends it
-            released = self._batches.submit(Release(outcome.hold.id, None, None, self._clock.now_us()))
-            released.add_done_callback(lambda done: done.exception())
+    def _release_abandoned(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Held):
+            with contextlib.suppress(LedgerStopped):  # then the lease ends it
+                released = self._batches.submit(Release(outcome.hold.id, None, None, self._clock.now_us()))
+                released.add_done_callback(lambda done: done.exception())
 
 
 def _ledger(database: Database) -> Ledger:
