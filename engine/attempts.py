@@ -63,8 +63,6 @@ class Attempts:
             if isinstance(step, Wait):
                 await asyncio.sleep(step.wait_s)
                 continue
-            if step.pause_s:
-                await asyncio.sleep(step.pause_s)
             yield Attempting(self, step)
 
     def trace(self) -> dict[str, Any]:
@@ -81,6 +79,7 @@ class Attempting:
     def __init__(self, attempts: Attempts, leg: Leg) -> None:
         self._attempts = attempts
         self.model, self.bound, self.timing = leg.candidate.model, leg.candidate.bound, leg.timing
+        self._pause_s = leg.pause_s
         provider = attempts.providers.get(self.model.provider)
         assert provider is not None, self.model.id
         self.provider: Provider = provider
@@ -91,6 +90,8 @@ class Attempting:
         attempts, order = self._attempts, self._attempts.order
         guard, verdicts = attempts.guard, attempts.verdicts
         try:
+            if self._pause_s:
+                await asyncio.sleep(self._pause_s)
             await guard.admit(order.account, self.bound, verdicts)
             takes = order.account.takes + guard.payers(order.account, self.model.test, verdicts)
             if attempts.made:

@@ -174,7 +174,7 @@ class Engine:
 
     def _named(self, request: CompletionRequest) -> Sequence[Model]:
         if request.wanted is None:
-            return self.models()
+            return [model for model in self.models() if model.capabilities is not None]
         named = self._catalog.named(request.wanted, self._clock.now_us())
         if not named:
             raise ModelUnknown(f"no price is known for the model {request.wanted}, so it is not called")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from engine.routing.breaker import State
 from engine.routing.breakers import Breakers
 from engine.routing.candidate import Candidate, Needs, needs_of
-from engine.routing.choose import choose
 from engine.routing.exclusion import Excluded, ModelPolicy
 from engine.routing.failover import Attempt, Wait
 from engine.routing.measures import Measured, Measures
@@ -29,7 +28,6 @@ __all__ = [
     "Scored",
     "State",
     "Wait",
-    "choose",
     "needs_of",
     "rank",
 ]

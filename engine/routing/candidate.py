@@ -28,6 +28,8 @@ class Needs:
     wanted: str | None
     """The model that was named; None leaves it to the engine."""
     capabilities: frozenset[str]
+    asked: frozenset[str]
+    """The options that are set; `n` of 1 asks for nothing."""
     prompt_tokens: int
     answer_tokens: int
 
@@ -37,6 +39,7 @@ def needs_of(request: CompletionRequest) -> Needs:
     return Needs(
         wanted=request.wanted,
         capabilities=request.needs,
+        asked=frozenset(name for name, value in request.forwarded.items() if name != "n" or value != 1),
         prompt_tokens=sum(map(len, request.texts)) // CHARACTERS_PER_TOKEN + 1,
         answer_tokens=limit * request.choices,
     )

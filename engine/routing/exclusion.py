@@ -65,6 +65,7 @@ RULES = {
     "provider_excluded": "p402.exclude_providers names {}",
     "capabilities_unknown": "nobody states what it can do, so it is only called by its name; put that in model",
     "capability_missing": "it does not have {}; name another model, or ask for less",
+    "option_unsupported": "its upstream does not take {}; leave it out, or name another model",
     "window_too_small": "its window is smaller than {} tokens; shorten the prompt, or lower p402.min_context",
     "tier_too_high": "its tier is {}; raise p402.max_tier",
     "too_dear": "it can cost {} USD; raise p402.max_cost, or lower max_tokens",
@@ -108,6 +109,8 @@ def exclusion(
     elif not (needs.capabilities <= model.capabilities and options.require_capabilities <= model.capabilities):
         missing = (needs.capabilities | options.require_capabilities) - model.capabilities
         return Excluded(traits.id, "capability_missing", ", ".join(sorted(missing)))
+    if not_taken := needs.asked & model.unsupported:
+        return Excluded(traits.id, "option_unsupported", ", ".join(sorted(not_taken)))
     window = model.context_window
     if window is None:
         if options.min_context is not None:

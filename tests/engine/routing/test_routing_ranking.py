@@ -225,10 +225,19 @@ def test_a_model_without_a_key_is_never_chosen_and_the_key_is_named() -> None:
     assert isinstance(rank([], needs_of(HELLO), DEFAULTS).refusal(), ModelUnavailable)
 
 
+def test_a_model_whose_upstream_does_not_take_an_option_is_passed_over() -> None:
+    """It would refuse by name; another one serves, and one answer is asked for by nobody."""
+    picky = dataclasses.replace(MODELS[0], unsupported=frozenset({"seed", "n"}))
+    seeded = dataclasses.replace(HELLO, options={"seed": 7})
+    found = ranking(seeded, models=[picky, MODELS[1]])
+    assert found.excluded == [(picky.id, "option_unsupported", "seed")]
+    assert picky.id in ids(ranking(dataclasses.replace(HELLO, options={"n": 1}), models=[picky, MODELS[1]]))
+
+
 def test_every_rule_has_a_reason_and_no_reason_is_without_its_rule() -> None:
     """What the golden file and the refusals above do not show is not there."""
     shown = {rule for case in GOLDEN for rule in case["excluded"].values()}
-    assert set(RULES) - shown == {"not_wanted", "model_denied", "vendor_denied", "no_key"}
+    assert set(RULES) - shown == {"not_wanted", "model_denied", "vendor_denied", "no_key", "option_unsupported"}
     assert rank(
         [Candidate(OFFLINE, bound(HELLO, OFFLINE))], needs_of(dataclasses.replace(HELLO, model="x")), DEFAULTS
     ).excluded == [("offline/extract", "not_wanted", "")]
