@@ -25,7 +25,6 @@ from ledger.accounts import Account
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import AgentNodeError, BudgetRefused, Unavailable
 from ledger.events import EventDraft, Events
-from ledger.ids import new_id
 from ledger.money import MAX_USD_NANOS
 from ledger.spend import Spend
 from ledger.vault import Vault
@@ -327,7 +326,6 @@ class Engine:
             return
         account, call = order.account, order.call
         event = EventDraft(
-            id=new_id("evt"),
             kind="refusal",
             tenant_id=account.tenant_id,
             key_id=account.key_id,

@@ -19,7 +19,7 @@ from ledger.accounts import Account
 from ledger.clock import Clock
 from ledger.errors import HoldEnded, InvalidInput, Unavailable
 from ledger.events import EventDraft
-from ledger.ids import new_id
+from ledger.ids import ordered_id
 from ledger.spend import Hold, Paid, Spend, Take
 
 LEASE_S = 120.0
@@ -62,7 +62,7 @@ class MeteredCall:
         trace: Trace,
         lease_s: float = LEASE_S,
     ) -> None:
-        self.event_id = new_id("evt")
+        self.event_id = ordered_id("evt")
         self.charged_usd_nanos = 0
         self.limit = limit
         """what the call may use: known once its hold stands"""
@@ -241,7 +241,7 @@ class MeteredCall:
         )
 
     def _correction(self, draft: EventDraft) -> EventDraft:
-        return replace(draft, id=new_id("evt"), kind="correction", corrects=self.event_id)
+        return replace(draft, id=ordered_id("evt"), kind="correction", corrects=self.event_id)
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:

@@ -12,7 +12,7 @@ from sqlmodel import Field, col, select
 
 from ledger.database import Database, Row
 from ledger.errors import InvalidInput, NotFound
-from ledger.ids import new_id
+from ledger.ids import ordered_id
 
 EventKind = Literal["engine_call", "paid_task", "hire", "refund", "cache_hit", "correction", "refusal"]
 EvidenceStatus = Literal["present", "missing"]
@@ -33,7 +33,7 @@ class EventDraft:
 
     kind: EventKind
     tenant_id: str
-    id: str = field(default_factory=lambda: new_id("evt"))
+    id: str = field(default_factory=lambda: ordered_id("evt"))
     request_id: str | None = None
     task_id: str | None = None
     provider: str | None = None

@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway")
     parser.add_argument("--quick", action="store_true", help="one short round each, under 90 s")
     parser.add_argument("--long", action="store_true", help="also a million requests, with the node's memory")
-    parser.add_argument("--only", default="", help="names, with commas between: direct,passthrough,portkey,litellm,…")
+    parser.add_argument("--only", default="", help="names, with commas between: pass-through,portkey,litellm,…")
     parser.add_argument("--json", action="store_true", help="the figures as JSON, instead of tables")
     given = parser.parse_args()
     out = Console(stderr=given.json)

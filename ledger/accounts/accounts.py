@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from weakref import WeakValueDictionary
 
 from sqlalchemy import text
 from sqlmodel import col, or_, select
@@ -68,6 +71,9 @@ class _Recognised:
     at_us: int
     until_us: int
 
+    def serves(self, now_us: int) -> bool:
+        return self.at_us <= now_us < self.until_us
+
 
 class Accounts:
     """Who may spend from what. The tenants `node` (the operator's own) and `public` (anonymous payers) always exist."""
@@ -76,7 +82,8 @@ class Accounts:
         self._database = database
         self._clock = clock
         self._hasher = hasher
-        self._recognised: dict[str, _Recognised] = {}
+        self._recognised: dict[bytes, _Recognised] = {}
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def ensure_tenant(self, tenant_id: str, name: str, billing: Literal["open", "prepaid"] = "open") -> bool:
         """Make the tenant where there is none; one that exists stays as it is. Whether it was made.
@@ -125,15 +132,23 @@ class Accounts:
 
         A key that was recognised is so for a second more, unless this process itself has revoked or rotated it.
         """
+        # By a plain digest: the keyed one asks the disk whether the node's keys have changed.
+        digest = hashlib.sha256(secret.encode(errors="replace")).digest()
+        known = self._recognised.get(digest)
+        if known is not None and known.serves(self._clock.now_us()):
+            return known.caller
         if not _SECRET.fullmatch(secret):
             raise KeyInvalid("the key is not of the form p402_live_...; send it as Authorization: Bearer <key>")
-        key_hash = self._hash(secret)
-        known, now_us = self._recognised.get(key_hash), self._clock.now_us()
-        if known is not None and known.at_us <= now_us < known.until_us:
-            return known.caller
-        return await self._recognise(key_hash, now_us)
+        async with self._turns.setdefault(digest, asyncio.Lock()):
+            known, now_us = self._recognised.get(digest), self._clock.now_us()
+            if known is None or not known.serves(now_us):
+                known = await self._recognise(self._hash(secret), now_us)
+                if len(self._recognised) >= _MANY:
+                    self._recognised.clear()
+                self._recognised[digest] = known
+        return known.caller
 
-    async def _recognise(self, key_hash: str, now_us: int) -> Caller:
+    async def _recognise(self, key_hash: str, now_us: int) -> _Recognised:
         asked = select(ApiKeyRow).where(or_(ApiKeyRow.key_hash == key_hash, ApiKeyRow.previous_hash == key_hash))
         async with self._database.read() as session:
             row = (await session.exec(asked)).first()
@@ -144,11 +159,7 @@ class Accounts:
             if (row.previous_until_us or 0) <= now_us:
                 raise KeyInvalid("the key has been rotated, and its old secret's time is over; use the new one")
             until_us = min(until_us, row.previous_until_us or 0)
-        caller = Caller(row.tenant_id, row.id, frozenset(row.scopes))
-        if len(self._recognised) >= _MANY:
-            self._recognised.clear()
-        self._recognised[key_hash] = _Recognised(caller, now_us, until_us)
-        return caller
+        return _Recognised(Caller(row.tenant_id, row.id, frozenset(row.scopes)), now_us, until_us)
 
     async def keys(self, tenant_id: str) -> list[KeySummary]:
         """The tenant's keys, newest first, without their secrets."""

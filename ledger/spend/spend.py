@@ -9,7 +9,7 @@ from ledger.clock import SECOND_US, Clock
 from ledger.database import Database
 from ledger.errors import BudgetRefused, HoldEnded, IdempotencyConflict, InvalidInput, LedgerStopped, NotFound
 from ledger.events import EventDraft
-from ledger.ids import new_id
+from ledger.ids import ordered_id
 from ledger.movements import MovementDraft, MovementKind
 from ledger.spend import budgets, checks
 from ledger.spend.batches import Batches
@@ -108,7 +108,7 @@ class Spend:
         least = amount_usd_nanos if least_usd_nanos is None else least_usd_nanos
         takes = [whole(budget) if isinstance(budget, str) else budget for budget in budgets]
         hold = Hold(
-            id=new_id("hold") if hold_id is None else checks.name(hold_id, "hold_id"),
+            id=ordered_id("hold") if hold_id is None else checks.name(hold_id, "hold_id"),
             tenant_id=checks.name(tenant_id, "tenant_id"),
             budgets=checks.names(tuple(take.budget_id for take in takes), "budgets"),
             hows=tuple(take.how for take in takes),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,33 @@ from ledger.events import EventDraft
 from ledger.spend.decide import Balance, Books, decide, named_budgets, named_events, named_holds
 from ledger.spend.operations import Hold, Operation, Outcome
 
-_Job = tuple[Sequence[Operation], "Future[list[Outcome]]"]
+
+@dataclass(slots=True)
+class _Job:
+    """A batch, who waits for it, and whether it was begun, which giving up must not undo."""
+
+    batch: Sequence[Operation]
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[list[Outcome]]
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def begins(self) -> bool:
+        """False where its caller has given it up. From here on it cannot be."""
+        return self.turn.acquire(blocking=False)
+
+    def give_up(self) -> None:
+        if self.turn.acquire(blocking=False) and not self.answer.done():
+            self.answer.set_exception(DatabaseUnavailable("another process holds the database's write lock; try again"))
+
+    def tell(self, outcomes: list[Outcome], failure: BaseException | None) -> None:
+        """Called in the event loop."""
+        if self.answer.done():
+            return
+        if failure is None:
+            self.answer.set_result(outcomes)
+        else:
+            self.answer.set_exception(failure)
+
 
 _HOLD = tuple(field.name for field in fields(Hold))
 _EVENT = (*(field.name for field in fields(EventDraft)), "at_us")
@@ -69,15 +95,17 @@ class SqliteLedger:
         await self.apply([])
 
     async def apply(self, batch: Sequence[Operation]) -> list[Outcome]:
-        job: Future[list[Outcome]] = Future()
-        self._jobs.put((batch, job))
+        loop = asyncio.get_running_loop()
+        job = _Job(batch, loop, loop.create_future())
+        self._jobs.put(job)
+        # Giving up ends a job that has not begun: what callers were refused is not done later.
+        patience = loop.call_later(self._wait_s, job.give_up)
         try:
-            # Giving up cancels a job that has not begun: what callers were refused is not done later.
-            return await asyncio.wait_for(asyncio.wrap_future(job), self._wait_s)
-        except TimeoutError:
-            raise DatabaseUnavailable("another process holds the database's write lock; try again") from None
+            return await job.answer
         except sqlite3.OperationalError as error:
             raise DatabaseUnavailable(f"SQLite cannot write ({error}); try again") from error
+        finally:
+            patience.cancel()
 
     async def close(self) -> None:
         self._jobs.put(None)
@@ -87,22 +115,19 @@ class SqliteLedger:
         gate = WriteGate(self._gate_path)
         connection: sqlite3.Connection | None = None
         while (job := self._jobs.get()) is not None:
-            batch, result = job
             outcomes: list[Outcome] = []
             failure: BaseException | None = None
             with gate.held():
-                if not result.set_running_or_notify_cancel():
+                if not job.begins():
                     continue
                 try:
                     connection = connection or _connect(self._path, self._wait_s)
-                    outcomes = _write(connection, batch)
+                    outcomes = _write(connection, job.batch)
                 except BaseException as error:
                     failure = error
             # Told after the gate is free: who stops this process upon the answer stops nobody else.
-            if failure is None:
-                result.set_result(outcomes)
-            else:
-                result.set_exception(failure)
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
+                job.loop.call_soon_threadsafe(job.tell, outcomes, failure)
         if connection is not None:
             connection.close()
         gate.close()
