@@ -16,6 +16,7 @@ from typing import TextIO
 import uvicorn
 import uvloop
 
+from agentnode.api.completions import Shortcut
 from agentnode.app import build
 from agentnode.devchain import ChainChild, ChainExtraMissing
 from agentnode.settings import Settings
@@ -77,7 +78,7 @@ async def _serve(
     app = await build(settings, on_point)
     # Without proxy headers: whether a caller is on this machine is not for the caller to say.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=_DRAIN_S
+        Shortcut(app), log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=_DRAIN_S
     )
     server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout))
     serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -141,7 +141,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
-    completions.install(app, completions.Completions(engine, accounts, book, sessions))
+    app.router.routes.extend(completions.routes(completions.Completions(engine, accounts, book, sessions)))
     app.include_router(requests.router(engine, events, book, needs))
     for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):
         app.include_router(router)

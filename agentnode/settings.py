@@ -119,8 +119,11 @@ class Settings(BaseModel):
         """Of a tenant whose policy says nothing."""
         from ledger.accounts import DEFAULT_LIMITS, OPERATOR
 
-        usd = self.node_usd_per_day if tenant_id == OPERATOR else self.tenant_usd_per_day
-        return replace(DEFAULT_LIMITS, usd_nanos_per_day=usd_nanos(usd))
+        if tenant_id == OPERATOR:
+            # What it does for others is paid for, and counted there: only its dollars are limited.
+            own = replace(DEFAULT_LIMITS, requests_per_hour=1_000_000_000, concurrent=1_000_000)
+            return replace(own, usd_nanos_per_day=usd_nanos(self.node_usd_per_day))
+        return replace(DEFAULT_LIMITS, usd_nanos_per_day=usd_nanos(self.tenant_usd_per_day))
 
     @property
     def has_chain(self) -> bool:

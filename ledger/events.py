@@ -22,9 +22,9 @@ _MAX_PAGE = 200
 _JSON = JSON().with_variant(JSONB(), "postgresql")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class EventDraft:
-    """What is known of a call before the ledger books it.
+    """What is known of a call before the ledger books it. (Not frozen: that takes three times as long to make.)
 
     Money in USD nanos, times in microseconds. What is charged (`cost_usd_nanos`), what of it credits paid
     (`credits_usd_nanos`) and what the node bears (`overrun_usd_nanos`) are set by the capture; a draft's own values

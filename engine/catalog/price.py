@@ -58,8 +58,11 @@ class Price:
 def cost_usd_nanos(usage: Usage, price: Price) -> int:
     """What the usage costs, rounded up to a whole nano once, so that priced tokens never cost nothing."""
     prompt_tokens = usage.prompt_tokens
-    rates = (rate.at(prompt_tokens) for rate in price.rates)
-    return _rounded_up(sum(tokens * rate for tokens, rate in zip(usage.parts, rates, strict=True)))
+    total = 0
+    for tokens, rate in zip(usage.parts, price.rates, strict=True):
+        if tokens:
+            total += tokens * rate.at(prompt_tokens)
+    return _rounded_up(total)
 
 
 def bound_usd_nanos(prompt_tokens: int, completion_tokens: int, price: Price) -> int:
