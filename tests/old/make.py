@@ -1,10 +1,11 @@
-"""Plays one hire and keeps both nodes' databases and keys as they are: `python -m tests.old.make VERSION`.
+"""Plays one hire and some completions, and keeps both nodes as they are then: `python -m tests.old.make VERSION`.
 
 Run once for each released version; later versions are tested to open what earlier ones wrote.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -12,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agentnode.cli.local import NodeClient, keystore, own_key
+from agentnode.cli.local import NodeClient, accounts, keystore, own_key
 from agentnode.cli.mandate import sign_mandate
-from agentnode.settings import load
+from agentnode.settings import Settings, load
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess
 
@@ -54,6 +55,27 @@ def _play(folder: Path, chain: ChainProcess, nodes: dict[str, NodeProcess]) -> N
         hired = {"listing": listing, "message": text, "mandate_id": mandate["id"], "max_price": "0.02"}
         assert buyer.call("POST", "/api/v2/bazaar/call", hired)["status"] == "completed"
         nodes["seller"].send("hello", metadata={"skill": "echo"})
+    _talk(said["seller"], nodes["seller"].url)
+
+
+def _talk(settings: Settings, url: str) -> None:
+    """Credits, a session, and the same question twice, the second time from the cache."""
+    node = NodeClient(url, _key_of_a_developer(settings))
+    node.call("POST", "/api/v2/credits/purchase", {"amount_usd": "1", "mode": "test"})
+    session = node.call("POST", "/api/v2/sessions", {"budget_usd": "0.5", "agent_identifier": "old"})
+    node.call("POST", "/api/v2/sessions/fund", {"session_id": session["id"], "amount": "0.25", "source": "test"})
+    question = {"role": "user", "content": "Which sentence counts? This one has the point. That one has less."}
+    body = {"messages": [question], "p402": {"session_id": session["id"], "cache": True}}
+    answers = [node.call("POST", "/v1/chat/completions", body) for _ in range(2)]
+    assert [answer["p402_metadata"]["cached"] for answer in answers] == [False, True]
+
+
+def _key_of_a_developer(settings: Settings) -> str:
+    async def make() -> str:
+        async with accounts(settings) as own:
+            return (await own.create_key("default", "developer", ["chat", "spend", "meter:read"])).secret
+
+    return asyncio.run(make())
 
 
 if __name__ == "__main__":
