@@ -81,6 +81,16 @@ def test_three_curl_commands_show_the_card_a_free_task_and_a_price(stranger: Str
     assert "x402.payment.required" in priced["result"]["status"]["message"]["metadata"]
 
 
+def test_openais_api_answers_within_a_session(stranger: Stranger) -> None:
+    """A key, a session with a budget, a completion in it; asked again in the same words it is free."""
+    (story,) = [text for text in SHELL if "/v1/chat/completions" in text]
+    again = story + "\n" + story[story.index("curl -s http://127.0.0.1:8402/v1/chat") :]
+    first, second = (json.loads(line) for line in stranger.types(again).replace("}{", "}\n{").splitlines())
+    assert first["p402_metadata"]["provider"] == "offline" and float(first["p402_metadata"]["cost_usd_exact"]) > 0
+    assert second["p402_metadata"]["cached"] and second["p402_metadata"]["cost_usd_exact"] == "0"
+    assert first["choices"] == second["choices"]
+
+
 def test_a_hire_from_the_command_line_ends_with_a_proof_that_holds(stranger: Stranger) -> None:
     """Wallet, money, mandate, hire, verify; then the same from Python with a key, on the day's cap."""
     (story,) = [text for text in SHELL if "mandate grant" in text]
