@@ -1,4 +1,4 @@
-"""`python -m tests.upstream --port 0 [--key K]`: prints `ready http://…`, serves until SIGTERM or its parent ends."""
+"""`python -m tests.upstream --port 0 [--key K] [--script JSON]`: prints `ready http://…`, serves until it is ended."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from collections.abc import Callable
 from aiohttp import web
 
 from tests.upstream.app import Upstream
+from tests.upstream.faults import FaultScript
 
 
-async def serve(port: int, api_key: str | None, ends_with_stdin: bool) -> None:
-    runner = web.AppRunner(Upstream(api_key).app, handler_cancellation=True, access_log=None)
+async def serve(port: int, api_key: str | None, script: FaultScript | None, ends_with_stdin: bool) -> None:
+    runner = web.AppRunner(Upstream(api_key, script).app, handler_cancellation=True, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.1)
     await site.start()
@@ -39,6 +40,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.upstream")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key", help="the only API key that is let in; none: all are")
+    parser.add_argument("--script", type=FaultScript.of, help="a FaultScript as it is written")
     parser.add_argument("--ends-with-stdin", action="store_true", help="so that it dies with the test that started it")
     given = parser.parse_args()
-    asyncio.run(serve(given.port, given.key, given.ends_with_stdin))
+    asyncio.run(serve(given.port, given.key, given.script, given.ends_with_stdin))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict, deque
 from typing import Any
 
 from aiohttp import web
 
 from tests.upstream import anthropic
 from tests.upstream.behaviour import Behaviour, Reply, reply_to
+from tests.upstream.faults import FaultScript, number_of
 
 # developers.openai.com/api/reference, "Create chat completion", without what says who the end customer is.
 FIELDS = {
@@ -21,14 +23,16 @@ FIELDS = {
 
 
 class Upstream:
-    def __init__(self, api_key: str | None = None) -> None:
-        self.api_key = api_key
+    def __init__(self, api_key: str | None = None, script: FaultScript | None = None) -> None:
+        """With a script, who is not told otherwise by `behave` is answered by it."""
+        self.api_key, self._script = api_key, script
         self.app = web.Application(client_max_size=64_000_000)
         self.app.add_routes(
             [
                 web.post("/v1/chat/completions", self.chat),
                 web.post("/v1/messages", self.messages),
                 web.get("/calls", self.calls),
+                web.get("/asked", self.asked),
                 web.post("/behave", self.behave),
                 web.post("/open", self.open),
                 web.post("/reset", self.reset),
@@ -39,7 +43,9 @@ class Upstream:
     def _begin(self) -> None:
         self._always = Behaviour()
         self._next: list[Behaviour] = []
-        self._bodies: list[dict[str, Any]] = []
+        self._count = 0
+        self._bodies: deque[dict[str, Any]] = deque(maxlen=20)
+        self._asked: defaultdict[int, list[str]] = defaultdict(list)
         self._violations: list[str] = []
         self._waiting = 0
         self._left = 0
@@ -49,13 +55,17 @@ class Upstream:
         """`count` of chat calls, `waiting` at the gate, `left` by their client before the end, the last bodies."""
         return web.json_response(
             {
-                "count": len(self._bodies),
+                "count": self._count,
                 "waiting": self._waiting,
                 "left": self._left,
                 "violations": self._violations,
-                "bodies": self._bodies[-20:],
+                "bodies": list(self._bodies),
             }
         )
+
+    async def asked(self, request: web.Request) -> web.Response:
+        """By the request's number what came of each asking: the record of a script."""
+        return web.json_response(self._asked)
 
     async def behave(self, request: web.Request) -> web.Response:
         """`{"always": {...}, "next": [{...}, ...]}`: fields of Behaviour; `next` is used up, one a call."""
@@ -77,8 +87,7 @@ class Upstream:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self._bodies.append(body)
-        behaviour = self._next.pop(0) if self._next else self._always
+        behaviour = self._behaviour(body)
         refusal = self._refusal(request, body)
         if refusal is not None:
             return refusal
@@ -88,11 +97,21 @@ class Upstream:
             self._left += 1
             raise
 
+    def _behaviour(self, body: dict[str, Any]) -> Behaviour:
+        """Counts the call, and says what comes of it."""
+        self._count += 1
+        self._bodies.append(body)
+        if self._next or self._script is None or not body.get("messages"):
+            return self._next.pop(0) if self._next else self._always
+        number = number_of(body["messages"])
+        asked = self._asked[number]
+        asked.append(self._script.kind(number, len(asked) + 1))
+        return self._script.behaviour(number, len(asked))
+
     async def messages(self, request: web.Request) -> web.StreamResponse:
         """Anthropic's route: the same calls, behaviours and gate."""
         body = await request.json()
-        self._bodies.append(body)
-        behaviour = self._next.pop(0) if self._next else self._always
+        behaviour = self._behaviour(body)
         fault = anthropic.fault_in(request, body, self.api_key)
         if fault is not None:
             self._violations.append(fault)

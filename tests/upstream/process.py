@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from tests.upstream.faults import FaultScript
+
 _ROOT = Path(__file__).parents[2]
 
 
@@ -25,6 +27,10 @@ class FakeUpstream:
         """What `GET /calls` says: count, waiting, left, violations, bodies."""
         seen: dict[str, Any] = httpx.get(f"{self.url}/calls").json()
         return seen
+
+    def asked(self) -> dict[int, list[str]]:
+        """By the request's number what its script made of each asking."""
+        return {int(number): kinds for number, kinds in httpx.get(f"{self.url}/asked", timeout=60).json().items()}
 
     @property
     def count(self) -> int:
@@ -52,10 +58,14 @@ class FakeUpstream:
 
 
 @contextlib.contextmanager
-def run_upstream(api_key: str | None = None) -> Iterator[FakeUpstream]:
+def run_upstream(api_key: str | None = None, script: FaultScript | None = None) -> Iterator[FakeUpstream]:
     command = [sys.executable, "-m", "tests.upstream", "--port", "0", "--ends-with-stdin"]
     process = subprocess.Popen(
-        [*command, *(["--key", api_key] if api_key else [])],
+        [
+            *command,
+            *(["--key", api_key] if api_key else []),
+            *(["--script", script.written()] if script else []),
+        ],
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
