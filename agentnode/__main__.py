@@ -24,11 +24,14 @@ from ledger.errors import AgentNodeError
 
 SETTINGS = "AGENTNODE_SETTINGS"
 _SOCKET = "AGENTNODE_SOCKET_FD"
-_DRAIN_S = 20
+_DRAIN_S = 20.0
+_LINGER_S = 0.25
+"""A connection that is idle at the stop is kept for so long: a request may be on its way on it."""
 
 
 class Server(uvicorn.Server):
-    """Says when it serves. Signals are the process's own to handle: uvicorn would raise them again after its stop."""
+    """Says when it serves, and drains so that no request is lost that was on its way. Signals are the process's own to
+    handle: uvicorn would raise them again after its stop."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -42,6 +45,36 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's, after a drain: it resets connections whose turn to be accepted had not come, and closes those
+        that are idle, whatever is on its way on them."""
+        self.server_state.default_headers.append((b"connection", b"close"))
+        listening = [one.dup() for one in sockets or ()]
+        for server in self.servers:
+            server.close()
+        waiting = [connection for one in listening for connection in _last_of(one)]
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self._quiet()
+        await super().shutdown(sockets)
+
+    async def _quiet(self) -> None:
+        """Until nothing is at work and nothing has come for the linger, or nobody is left."""
+        loop, state = asyncio.get_running_loop(), self.server_state
+        since, seen = loop.time(), state.total_requests
+        while state.connections and loop.time() - since < _LINGER_S:
+            await asyncio.sleep(_LINGER_S / 10)
+            if state.tasks or state.total_requests != seen:
+                since, seen = loop.time(), state.total_requests
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 async def run(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> int:
@@ -78,7 +111,7 @@ async def _serve(
     app = await build(settings, on_point)
     # Without proxy headers: whether a caller is on this machine is not for the caller to say.
     config = uvicorn.Config(
-        Shortcut(app), log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=_DRAIN_S
+        Shortcut(app), log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=1
     )
     server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -106,6 +139,7 @@ async def _supervise(settings: Settings, listening: socket.socket, stop: asyncio
         if not stopping.done():
             workers = [w if w.returncode is None else await _worker(settings, listening) for w in workers]
             await asyncio.sleep(0.5)
+    listening.close()  # else connections would still be made that nobody accepts
     await _end(workers)
     return 0
 
@@ -141,6 +175,16 @@ def _bind(settings: Settings) -> socket.socket:
     listening.listen(2048)
     listening.set_inheritable(True)
     return listening
+
+
+def _last_of(listening: socket.socket) -> list[socket.socket]:
+    """Closes the socket; what was connected to it and not accepted yet."""
+    listening.setblocking(False)
+    last: list[socket.socket] = []
+    with listening, contextlib.suppress(BlockingIOError):
+        while True:
+            last.append(listening.accept()[0])
+    return last
 
 
 def _stop_event() -> asyncio.Event:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,8 +49,11 @@ def body_of(number: int, streamed: bool, **more: Any) -> dict[str, Any]:
 class Load:
     """Sends to `urls[0]`, and to the next one where a connection is refused."""
 
-    def __init__(self, urls: list[str], key: str, connections: int, timeout_s: float = 120) -> None:
-        self.urls = urls
+    def __init__(
+        self, urls: list[str], key: str, connections: int, *, pause_s: float = 0.0, timeout_s: float = 120
+    ) -> None:
+        """Each connection is one client's, which rests for up to `pause_s` between its requests."""
+        self.urls, self._pause_s = urls, pause_s
         self._headers = {"Authorization": f"Bearer {key}"}
         self._connections, self._timeout_s = connections, timeout_s
         self.answers: list[Answer] = []
@@ -59,25 +63,25 @@ class Load:
     async def run(self, numbers: Iterable[int], **more: Any) -> list[Answer]:
         """Every second request is streamed. `more` goes into each body."""
         left = iter(numbers)
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(
-            headers=self._headers, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
-        ) as self._session:
-
-            async def one_after_the_other() -> None:
-                for number in left:
-                    self.answers.append(await self.ask(number, **more))
-
-            await asyncio.gather(*(one_after_the_other() for _ in range(self._connections)))
+        await asyncio.gather(*(self._client(left, more) for _ in range(self._connections)))
         return self.answers
 
-    async def ask(self, number: int, **more: Any) -> Answer:
+    async def _client(self, left: Iterator[int], more: dict[str, Any]) -> None:
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
+            for number in left:
+                self.answers.append(await self.ask(session, number, **more))
+                if self._pause_s:
+                    await asyncio.sleep(random.uniform(0, self._pause_s))
+
+    async def ask(self, session: aiohttp.ClientSession, number: int, **more: Any) -> Answer:
         answer = Answer(number, streamed=bool(number % 2))
         began = time.perf_counter()
         for place in range(2 * len(self.urls)):
             url = self.urls[(number + place) % len(self.urls)]
             try:
-                await self._ask(url, answer, began, body_of(number, answer.streamed, **more))
+                answer.code = ""
+                await self._ask(session, url, answer, began, body_of(number, answer.streamed, **more))
             except aiohttp.ClientConnectorError as error:
                 self.refused += 1
                 answer.code = type(error).__name__
@@ -89,8 +93,10 @@ class Load:
         answer.took_s = time.perf_counter() - began
         return answer
 
-    async def _ask(self, url: str, answer: Answer, began: float, body: dict[str, Any]) -> None:
-        async with self._session.post(f"{url}/v1/chat/completions", json=body) as reply:
+    async def _ask(
+        self, session: aiohttp.ClientSession, url: str, answer: Answer, began: float, body: dict[str, Any]
+    ) -> None:
+        async with session.post(f"{url}/v1/chat/completions", json=body) as reply:
             answer.status = reply.status
             if reply.status != 200 or not answer.streamed:
                 said = json.loads(await reply.read())

@@ -41,6 +41,12 @@ def closed_port() -> Iterator[str]:
         yield f"http://127.0.0.1:{kept.getsockname()[1]}/v1"
 
 
+def free_port() -> int:
+    """For a node that is to be found at the same port after its restart."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
 def settings_of(folder: Path, upstreams: Sequence[dict[str, Any]], **more: Any) -> Settings:
     return load({}, data=folder, chain="none", upstreams=list(upstreams), **{"port": 0, **more})
 
@@ -131,7 +137,7 @@ async def reading(database_url: str) -> AsyncIterator[Any]:
 
     async def rows(statement: str, **values: Any) -> list[Any]:
         async with database.read() as session:
-            return list((await session.execute(text(statement), values)).all())
+            return list((await (await session.connection()).execute(text(statement), values)).all())
 
     try:
         yield rows

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream, FaultScript, Phase, run_upstream
 
 HELLO: Any = [{"role": "user", "content": "hello there"}]
 
@@ -57,3 +57,17 @@ def test_it_refuses_what_openai_refuses(running: FakeUpstream, key: str, body: d
     answer = httpx.post(f"{running.api}/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"})
     assert (answer.status_code, running.count) == (status, 1)
     assert answer.json()["error"]["message"]
+
+
+def test_a_script_of_faults_is_told_again_by_its_seed() -> None:
+    """What was recorded of each asking is what the script says beforehand, in about the shares that it names."""
+    script = FaultScript(7, "a", (Phase(error=0.2), Phase(first=300, busy=1.0)))
+    with run_upstream(script=script) as upstream, httpx.Client() as client:
+        for number in (*range(200), 300, 300):
+            said = {"model": "m", "messages": [{"role": "user", "content": f"#{number} hello"}]}
+            status = client.post(f"{upstream.api}/chat/completions", json=said).status_code
+            assert status == {"answer": 200, "error": 500, "busy": 429}[script.kind(number)]
+        asked = upstream.asked()
+    assert asked == {number: [script.kind(number)] for number in range(200)} | {300: ["busy", "busy"]}
+    assert 20 < sum(kinds == ["error"] for kinds in asked.values()) < 60
+    assert FaultScript.of(script.written()) == script
