@@ -81,6 +81,7 @@ class NodeProcess:
         return task
 
     def stop(self) -> int:
+        self.http.close()  # else the node waits for what may be on its way
         self._process.terminate()
         return self.wait()
 

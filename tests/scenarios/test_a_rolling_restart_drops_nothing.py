@@ -18,7 +18,7 @@ from tests.scenarios.engine_load import Answer, Load
 from tests.scenarios.engine_node import EngineNode, free_port, new_key, reading, running, settings_of, upstream
 from tests.upstream import FakeUpstream, FaultScript, Phase, run_upstream
 
-CONNECTIONS = 100
+CONNECTIONS = 60
 PAUSE_S = 0.15
 """Most connections are idle at any time, and may be sent to just when the node closes them."""
 pytestmark = [pytest.mark.database] if LONG else []
