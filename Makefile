@@ -37,7 +37,7 @@ check: $(READY) ## lint, format, types, imports
 	@$(BIN)/lint-imports --no-cache
 
 test: $(READY) ## the whole test suite, Python only: SQLite for all, PostgreSQL from its wheel
-	@$(BIN)/pytest tests --ignore=tests/interop -n 3 --dist loadfile
+	@$(BIN)/pytest tests --ignore=tests/interop -n 4 --dist loadfile
 
 interop: $(READY) ## other people's clients, and the contracts rebuilt: needs the npm registry once
 	@$(BIN)/pytest tests/interop -rs

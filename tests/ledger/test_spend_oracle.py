@@ -67,7 +67,7 @@ _batches = st.lists(st.lists(_operations, min_size=4, max_size=14), min_size=3, 
 
 
 @pytest.mark.database
-@settings(max_examples=rounds(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits=st.tuples(*(st.integers(0, 20) for _ in _BUDGETS)), batches=_batches)
 async def test_a_batch_ends_as_if_its_operations_had_come_one_by_one(
     database: Database, limits: tuple[int, ...], batches: list[list[tuple[Any, ...]]]
