@@ -22,6 +22,7 @@ from agentnode.api import (
     evidence,
     facilitator,
     health,
+    keyed,
     mandates,
     payments,
     requests,
@@ -141,7 +142,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
-    app.router.routes.extend(completions.routes(completions.Completions(engine, accounts, book, sessions)))
+    serves = completions.Completions(engine, accounts, book, sessions, keyed.Keyed(idempotency))
+    app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))
     for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):
         app.include_router(router)

@@ -6,8 +6,9 @@ from engine.attribution import attribution_of
 from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
 from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, compare, picks
 from engine.completion import Attempt, Call, Chunk, Completion, Quote
-from engine.engine import Engine, as_chunks
+from engine.engine import Engine
 from engine.errors import ModelUnavailable, ModelUnknown, SessionBudgetExceeded, UpstreamError
+from engine.folding import as_chunks
 from engine.models import Models
 from engine.options import Options, options_of
 from engine.providers import Embedder, Provider, Providers, upstream_from_table, with_known

@@ -119,7 +119,7 @@ class Attempting:
         if isinstance(error, UpstreamError):
             attempts.made.append(self._ended(error.code, metered.event_id if error.reached else None))
             attempts.route.failed(error)
-            error.charged_usd_nanos = sum(each.charged_usd_nanos for each in attempts.made)
+            error.charge(sum(each.charged_usd_nanos for each in attempts.made))
             return True  # the route raises it where there is no other attempt
         if isinstance(error, AgentNodeError) and attempts.route.is_open:
             attempts.route.failed(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.routing import Candidate
 from engine.usage import Usage
+from ledger.money import usd_fields
 from ledger.spend import Paid
 
 
@@ -24,7 +25,9 @@ class Call:
     """the caller's own end user, for a cache that is parted by users"""
     privacy_mode: str = "metadata_only"
     retry_key: str | None = None
-    """Of equal requests the same: what is answered is kept for a while, for the client to ask for it again."""
+    """Of equal requests the same: what is answered is kept, for the client to ask for it again,"""
+    keep_s: int = 0
+    """for so long."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,11 @@ class Attempt:
     event_id: str | None
     """None where nothing reached the upstream"""
     charged_usd_nanos: int = 0
+    """for an attempt that failed: what was served costs what the completion says"""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"provider": self.provider, "model": self.model, "outcome": self.outcome, "event_id": self.event_id}
+        said = {"provider": self.provider, "model": self.model, "outcome": self.outcome, "event_id": self.event_id}
+        return said | usd_fields("charged_usd", self.charged_usd_nanos) if self.charged_usd_nanos else said
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Completion:
     provider: str
     model: str
     body: dict[str, Any]
-    """OpenAI's `chat.completion`, as it came; on a stream only index, text and finish reason of the first choice"""
+    """OpenAI's `chat.completion`, as it came; of a stream its chunks folded into one"""
     usage: Usage
     cost_usd_nanos: int
     """charged to the account"""

@@ -13,6 +13,7 @@ from engine.cache import Asked, Cache, asked_of
 from engine.catalog import Catalog, Model
 from engine.completion import Call, Chunk, Completion, Quote
 from engine.errors import ModelUnknown, RateLimitExceeded, TooManyConcurrent
+from engine.folding import as_chunks, folded
 from engine.guard import Guard, Verdicts, bound
 from engine.metered import LEASE_S, Settled
 from engine.options import DEFAULTS, Options
@@ -133,12 +134,15 @@ class Engine:
             await self._refused(order, attempts, error)
             raise
 
-    async def joined(self, tenant_id: str, retry_key: str) -> Completion | None:
-        """What became of an equal request that was sent a moment ago: its answer, once it has one.
+    async def joined(self, account: Account, call: Call) -> Completion | None:
+        """What became of an equal request that was sent before, within the time that answers are kept: its answer,
+        once it has one.
 
         None where there was none, or it came to nothing. Raises RequestInProgress where it takes too long.
         """
-        return await self._replies.joined(tenant_id, retry_key)
+        if call.retry_key is None:
+            return None
+        return await self._replies.joined(account.tenant_id, call.retry_key, call.keep_s)
 
     async def close(self) -> None:
         await self._providers.close()
@@ -185,7 +189,7 @@ class Engine:
         """Passes an upstream's stream on. Nothing is passed before its first token: until then others may serve."""
         metered, request = attempt.metered, order.request
         held: list[Piece] = []  # what is not passed on yet: all before the first token, and from the finish on
-        text: list[str] = []
+        said: list[dict[str, Any]] = []
         usage: Usage | None = None
         stated: Any = None
         finished, first_token_us = 0, 0
@@ -203,7 +207,7 @@ class Engine:
                     await metered.raise_floor()
                 if piece.choices:
                     held.append(piece)
-                    text.append(_text(piece))
+                    said += piece.choices
                 if size and not first_token_us:
                     first_token_us = self._clock.now_us()
                     attempts.route.began()
@@ -217,7 +221,7 @@ class Engine:
             output_tokens=usage.completion_tokens if usage else 0,
             first_token_ms=max(0, first_token_us - attempt.sent_us) / 1_000 if first_token_us else None,
         )
-        body = _whole(held, "".join(text), stated)
+        body = folded(held[-1].chunk, said, stated)
         kept = await self._replies.kept(order, metered.event_id, body)
         settled = await metered.capture(usage, kept)
         completion = await self._completed(order, asked, attempt, body, settled, provider_us)
@@ -341,41 +345,6 @@ class Engine:
         )
         with contextlib.suppress(Unavailable):
             await self._spend.record(event)
-
-
-def as_chunks(completion: Completion) -> list[Chunk]:
-    """A whole answer as a stream of it: its message, then its finish with the completion."""
-    head = {name: value for name, value in completion.body.items() if name not in ("choices", "usage", "object")}
-    head["object"] = "chat.completion.chunk"
-    said = [
-        {"index": choice.get("index", 0), "delta": choice["message"], "finish_reason": None}
-        for choice in completion.choices
-    ]
-    ends = [
-        {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice["finish_reason"]}
-        for choice in completion.choices
-    ]
-    head["id"] = completion.id
-    provider = completion.provider
-    return [Chunk(head | {"choices": said}, provider), Chunk(head | {"choices": ends}, provider, completion)]
-
-
-def _whole(ending: Sequence[Piece], text: str, stated_usage: Any) -> dict[str, Any]:
-    """A stream's answer as far as it is kept: the words of the first choice, and how it ended."""
-    ends = [choice for piece in ending for choice in piece.choices if choice.get("finish_reason")]
-    first = next((choice for choice in ends if choice.get("index", 0) == 0), ends[0])
-    head = {name: value for name, value in ending[0].chunk.items() if name not in ("choices", "usage", "object")}
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": text},
-        "finish_reason": first["finish_reason"],
-    }
-    return head | {"object": "chat.completion", "choices": [choice], "usage": stated_usage}
-
-
-def _text(piece: Piece) -> str:
-    """Of the first choice."""
-    return "".join(choice["delta"].get("content") or "" for choice in piece.choices if choice.get("index", 0) == 0)
 
 
 def _size(part: dict[str, Any]) -> int:

@@ -30,9 +30,10 @@ AgentNodeError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ledger.errors import AgentNodeError, NotFound, Unavailable
+from ledger.money import usd_fields
 
 
 class RateLimitExceeded(AgentNodeError):
@@ -136,7 +137,16 @@ class UpstreamError(AgentNodeError):
     reached: ClassVar[bool] = True
     owed: ClassVar[bool] = True
     charged_usd_nanos: int = 0
-    """What the caller was charged all the same: the prompt, and what had come of the answer."""
+    """What the caller was charged all the same: the prompt, and what had come of the answer. Then the same request
+    again would be charged again."""
+
+    def charge(self, usd_nanos: int) -> None:
+        self.charged_usd_nanos = usd_nanos
+        self.should_retry = usd_nanos == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        charged = self.charged_usd_nanos
+        return super().as_dict() | (usd_fields("charged_usd", charged) if charged else {})
 
 
 class UpstreamUnreachable(UpstreamError):

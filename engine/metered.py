@@ -144,7 +144,6 @@ class MeteredCall:
         match error:
             case UpstreamError(owed=True):
                 self.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
-                error.charged_usd_nanos += self.charged_usd_nanos
             case UpstreamError(reached=True):
                 await self._release(self._draft(Usage(), 0, "upstream_refused", deny_code=error.code))
             case UpstreamError() | InvalidInput():

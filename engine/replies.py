@@ -19,7 +19,6 @@ from ledger.events import Events
 from ledger.spend import Hold, Spend
 from ledger.vault import Vault, VaultItem
 
-KEPT_S = 600
 JOIN_S = 120.0
 """How long a retry waits for the first one's answer."""
 _LOOK_AGAIN_S = 0.05
@@ -35,11 +34,11 @@ class Replies:
         if order.call.retry_key is None:
             return None
         content = orjson.dumps({"body": body, "mode": order.options.mode})
-        ends_at_us = self._clock.now_us() + KEPT_S * SECOND_US
+        ends_at_us = self._clock.now_us() + order.call.keep_s * SECOND_US
         return await self._vault.seal(order.account.tenant_id, VaultItem(_ref(event_id), 0, content, ends_at_us))
 
-    async def joined(self, tenant_id: str, retry_key: str) -> Completion | None:
-        since_us = self._clock.now_us() - KEPT_S * SECOND_US
+    async def joined(self, tenant_id: str, retry_key: str, kept_s: int) -> Completion | None:
+        since_us = self._clock.now_us() - kept_s * SECOND_US
         give_up_us = self._clock.now_us() + int(JOIN_S * SECOND_US)
         while True:
             twin = await self._spend.twin(tenant_id, retry_key, since_us)

@@ -53,11 +53,7 @@ def usage_chunk(last: Chunk, tenant_id: str, request_id: str) -> bytes:
 
 def error_frame(error: AgentNodeError) -> bytes:
     """The last frame of a stream that broke off: the error, and what was charged all the same."""
-    body = error.as_dict()
-    charged = getattr(error, "charged_usd_nanos", None)
-    if charged is not None:
-        body |= usd_fields("charged_usd", charged)
-    return b"data: " + orjson.dumps({"error": body}) + b"\n\n"
+    return b"data: " + orjson.dumps({"error": error.as_dict()}) + b"\n\n"
 
 
 def headers_of(completion: Completion, request_id: str) -> list[Header]:

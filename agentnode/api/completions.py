@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
@@ -20,6 +19,8 @@ from starlette.types import Message, Receive, Scope, Send
 from agentnode.api.answers import chunk_bytes, error_frame, headers_of, usage_chunk, whole
 from agentnode.api.auth import caller_of
 from agentnode.api.errors import render
+from agentnode.api.incoming import delivery_of, read_body, retry_of
+from agentnode.api.keyed import Keyed, Reply
 from engine import (
     Call,
     Chunk,
@@ -36,7 +37,6 @@ from ledger.accounts import Account, AccountBook, Accounts, Caller, tightest
 from ledger.errors import AgentNodeError, InvalidInput, KeyInvalid, ScopeMissing
 from ledger.ids import ordered_id
 
-MAX_BODY_BYTES = 50_000_000
 PATHS = ("/v1/chat/completions", "/api/v2/chat/completions")
 _log = logging.getLogger(__name__)
 _DONE = b"data: [DONE]\n\n"
@@ -71,8 +71,9 @@ class Completions:
     scopes = ("chat",)
     """What the key must be allowed to."""
 
-    def __init__(self, engine: Engine, accounts: Accounts, book: AccountBook, sessions: Sessions) -> None:
+    def __init__(self, engine: Engine, accounts: Accounts, book: AccountBook, sessions: Sessions, keyed: Keyed) -> None:
         self._engine, self._accounts, self._book, self._sessions = engine, accounts, book, sessions
+        self._keyed = keyed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ordered_id("req")
@@ -93,22 +94,23 @@ class Completions:
         if caller.key_id is None:
             raise KeyInvalid("this needs an API key; make one with: agentnode keys create NAME")
         caller.require_any(*self.scopes)
-        raw = await _body(receive)
+        raw = await read_body(receive)
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
             raise InvalidInput("body", "is not valid JSON") from None
+        key = headers.get(b"idempotency-key")
+        if key is not None:
+            raw = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
         asked = await self._asked(caller, body, raw, headers, request_id)
-        retries = headers.get(b"x-stainless-retry-count", b"0")
-        first = None
-        if asked.call.retry_key is not None and retries != b"0":
-            first = await self._engine.joined(caller.tenant_id, asked.call.retry_key)
+        retried = key is not None or headers.get(b"x-stainless-retry-count", b"0") != b"0"
         try:
-            if body.get("stream"):
-                with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-                await self._stream(asked, first, with_usage, receive, send)
+            if asked.is_streamed:
+                await self._stream(asked, await self._first(asked, retried), receive, send)
+            elif key is None:
+                await _send_whole(await self._whole(asked, retried), send)
             else:
-                await self._whole(asked, first, send)
+                await _send_whole(await self._keyed.reply(caller, key, raw, lambda: self._whole(asked, retried)), send)
         except SessionBudgetExceeded:
             if asked.options.session_id is not None:
                 await self._sessions.note_refused(asked.options.session_id)
@@ -118,34 +120,35 @@ class Completions:
         self, caller: Caller, body: Any, raw: bytes, headers: dict[bytes, bytes], request_id: str
     ) -> _Asked:
         request = CompletionRequest.parse(body)
+        is_streamed, with_usage = delivery_of(body, b"idempotency-key" in headers)
         options = options_of(body)
         if options.tenant_id is not None and options.tenant_id != caller.tenant_id:
             raise ScopeMissing("p402.tenant_id is not the tenant of this key")
         attribution = attribution_of(body)
         account = await self._book.open(caller, options.session_id, attribution)
         user = body.get("user")
-        retry_key = None
-        if b"x-stainless-retry-count" in headers:
-            retry_key = hashlib.sha256(f"{caller.key_id}\n".encode() + raw).hexdigest()
+        retry_key, keep_s = retry_of(caller, raw, headers)
         call = Call(
             request_id=request_id,
             attribution=attribution,
             user=user if isinstance(user, str) else None,
             privacy_mode=tightest(account.policy.privacy_mode, options.privacy_mode),
             retry_key=retry_key,
+            keep_s=keep_s,
         )
-        return _Asked(request, account, call, options)
+        return _Asked(request, account, call, options, is_streamed, with_usage)
 
-    async def _whole(self, asked: _Asked, first: Completion | None, send: Send) -> None:
-        completion = first or await self._engine.complete(*asked.parts)
+    async def _first(self, asked: _Asked, retried: bool) -> Completion | None:
+        """The answer of the request that this one is sent again of."""
+        return await self._engine.joined(asked.account, asked.call) if retried else None
+
+    async def _whole(self, asked: _Asked, retried: bool) -> Reply:
+        completion = await self._first(asked, retried) or await self._engine.complete(*asked.parts)
         content = whole(completion, asked.account.tenant_id, asked.call.request_id)
         head = [*headers_of(completion, asked.call.request_id), _JSON, (b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": content})
+        return Reply(200, head, content)
 
-    async def _stream(
-        self, asked: _Asked, first: Completion | None, with_usage: bool, receive: Receive, send: Send
-    ) -> None:
+    async def _stream(self, asked: _Asked, first: Completion | None, receive: Receive, send: Send) -> None:
         """What fails before the first chunk is an HTTP error; later it is the stream's last frame. A caller who goes
         away stops the upstream at once."""
         this = asyncio.current_task()
@@ -154,15 +157,15 @@ class Completions:
         leaving.add_done_callback(lambda done: None if done.cancelled() else this.cancel())
         try:
             async with contextlib.aclosing(self._chunks(asked, first)) as chunks:
-                await self._send_all(asked, chunks, with_usage, send)
+                await self._send_all(asked, chunks, (first and first.request_id) or asked.call.request_id, send)
         except asyncio.CancelledError:
             if not leaving.done() or leaving.cancelled():
                 raise
         finally:
             leaving.cancel()
 
-    async def _send_all(self, asked: _Asked, chunks: AsyncGenerator[Chunk, None], with_usage: bool, send: Send) -> None:
-        tenant_id, request_id = asked.account.tenant_id, asked.call.request_id
+    async def _send_all(self, asked: _Asked, chunks: AsyncGenerator[Chunk, None], request_id: str, send: Send) -> None:
+        tenant_id, with_usage = asked.account.tenant_id, asked.with_usage
         chunk = await anext(chunks)
         head = [
             (b"x-p402-request-id", request_id.encode()),
@@ -195,30 +198,28 @@ class Completions:
 class _Asked:
     """A request that was read, and on whose account it is."""
 
-    __slots__ = ("account", "call", "options", "request")
+    __slots__ = ("account", "call", "is_streamed", "options", "request", "with_usage")
 
-    def __init__(self, request: CompletionRequest, account: Account, call: Call, options: Options) -> None:
+    def __init__(
+        self,
+        request: CompletionRequest,
+        account: Account,
+        call: Call,
+        options: Options,
+        is_streamed: bool,
+        with_usage: bool,
+    ) -> None:
         self.request, self.account, self.call, self.options = request, account, call, options
+        self.is_streamed, self.with_usage = is_streamed, with_usage
 
     @property
     def parts(self) -> tuple[CompletionRequest, Account, Call, Options]:
         return self.request, self.account, self.call, self.options
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
-            raise InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
-    return b"".join(parts)
+async def _send_whole(reply: Reply, send: Send) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.content})
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -34,8 +34,7 @@ async def once(
     """
     if key is None:
         return await make(None)
-    if not _VISIBLE.fullmatch(key):
-        raise InvalidInput("Idempotency-Key", "must be 1 to 200 visible characters")
+    key = checked_key(key)
     body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     replay = await idempotency.begin(scope, key, body_hash)
     if replay is not None:
@@ -47,3 +46,10 @@ async def once(
     except BaseException:
         await idempotency.abandon(scope, key)
         raise
+
+
+def checked_key(key: str) -> str:
+    """Raises InvalidInput."""
+    if not _VISIBLE.fullmatch(key):
+        raise InvalidInput("Idempotency-Key", "must be 1 to 200 visible characters")
+    return key

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.upstream import anthropic
-from tests.upstream.behaviour import Behaviour, Reply, reply_to
+from tests.upstream.behaviour import Behaviour, Reply, deltas_of, logprobs_of, message_of, reply_to
 from tests.upstream.faults import FaultScript, number_of
 
 # developers.openai.com/api/reference, "Create chat completion", without what says who the end customer is.
@@ -175,10 +175,10 @@ class Upstream:
     async def _whole(
         self, request: web.Request, body: dict[str, Any], behaviour: Behaviour, reply: Reply
     ) -> web.StreamResponse:
-        message = {"role": "assistant", "content": "".join(reply.pieces), "refusal": None}
+        message, logprobs = message_of(reply), logprobs_of(reply.pieces, body.get("logprobs"))
         answer = _head(body, "chat.completion") | {
             "choices": [
-                {"index": index, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
+                {"index": index, "message": message, "logprobs": logprobs, "finish_reason": reply.finish_reason}
                 for index in range(body.get("n") or 1)
             ],
         }
@@ -205,9 +205,11 @@ class Upstream:
             await response.write(b"data: " + json.dumps(head | {"choices": choices} | more).encode() + b"\n\n")
 
         indexes = range(body.get("n") or 1)
-        for count, piece in enumerate(reply.pieces):
-            delta = {"role": "assistant", "content": piece} if count == 0 else {"content": piece}
-            await send([{"index": index, "delta": delta, "finish_reason": None} for index in indexes])
+        for count, delta in enumerate(deltas_of(reply)):
+            logprobs = logprobs_of([delta["content"]], body.get("logprobs")) if delta.get("content") else None
+            await send(
+                [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None} for index in indexes]
+            )
             if behaviour.cut_after == count + 1:
                 _cut(request)
                 return response

@@ -25,6 +25,8 @@ class Behaviour:
     """answers with this text instead of a completion"""
     text: str | None = None
     """instead of its own answer"""
+    calls: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    """these tools, each `{"name", "arguments"}`, are called instead of an answer in words"""
     finish_reason: str | None = None
     usage: Any = "true"
     """`true`, `none`, or an object that is sent as it is"""
@@ -47,6 +49,7 @@ class Reply:
     pieces: list[str]
     finish_reason: str
     usage: dict[str, Any] | None
+    calls: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
 def reply_to(body: dict[str, Any], behaviour: Behaviour) -> Reply:
@@ -66,7 +69,40 @@ def reply_to(body: dict[str, Any], behaviour: Behaviour) -> Reply:
     }
     usage = {"true": true_usage, "none": None}[behaviour.usage] if isinstance(behaviour.usage, str) else behaviour.usage
     reason = behaviour.finish_reason or ("length" if len(words) > limit else "stop")
+    if behaviour.calls:
+        return Reply([], "tool_calls", usage, behaviour.calls)
     return Reply(pieces, reason, usage)
+
+
+def message_of(reply: Reply) -> dict[str, Any]:
+    """The message of a whole answer."""
+    if not reply.calls:
+        return {"role": "assistant", "content": "".join(reply.pieces), "refusal": None}
+    calls = [{"id": f"call_{place}", "type": "function", "function": call} for place, call in enumerate(reply.calls)]
+    return {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
+
+
+def deltas_of(reply: Reply) -> list[dict[str, Any]]:
+    """The same message in the parts of a stream; arguments come in two."""
+    if not reply.calls:
+        deltas = [{"content": piece} for piece in reply.pieces]
+        return [{"role": "assistant"} | deltas[0], *deltas[1:]]
+    parts: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
+    for place, call in enumerate(reply.calls):
+        begun = {"name": call["name"], "arguments": ""}
+        parts.append({"tool_calls": [{"index": place, "id": f"call_{place}", "type": "function", "function": begun}]})
+        half = len(call["arguments"]) // 2
+        arguments = [call["arguments"][:half], call["arguments"][half:]]
+        parts += [{"tool_calls": [{"index": place, "function": {"arguments": part}}]} for part in arguments]
+    return parts
+
+
+def logprobs_of(texts: list[str], asked: Any) -> dict[str, Any] | None:
+    """As OpenAI gives them where they are asked for, of what each piece says."""
+    if not asked:
+        return None
+    said = [{"token": text, "logprob": -0.5, "bytes": list(text.encode()), "top_logprobs": []} for text in texts]
+    return {"content": said, "refusal": None}
 
 
 def _text(message: dict[str, Any]) -> str:
