@@ -11,7 +11,7 @@ from engine.catalog import cost_usd_nanos
 from engine.guard import believable, bound, estimate
 from engine.guard.bounds import IMAGE_TOKENS
 from engine.providers import Embedder
-from tests.rounds import rounds
+from tests.rounds import LONG
 
 EMBEDDER = Embedder()
 texts = (st.text(max_size=40) | st.text(min_size=200, max_size=500)).map(
@@ -25,7 +25,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=rounds(400), deadline=None)
+@settings(max_examples=10_000 if LONG else 400, deadline=None)
 @given(requests, st.integers(0, 10_000))
 def test_a_bound_is_at_least_what_is_billed(request: CompletionRequest, written: int) -> None:
     """Counted by a real tokenizer, with its control tokens for each message, and an answer up to its limit."""
