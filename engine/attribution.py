@@ -12,6 +12,7 @@ MAX_VALUE_LENGTH = 512
 """As OpenAI's own metadata has it."""
 
 _LONG = {
+    "agent": "agent_id",
     "department": "department_id",
     "employee": "employee_id",
     "customer": "customer_id",

@@ -164,5 +164,7 @@ def lowest(budgets: Sequence[OwnerBudget]) -> tuple[OwnerBudget, ...]:
 def _owns(budget: OwnerBudget, attribution: Attribution, agents: Sequence[str]) -> bool:
     if budget.owner_type == "agent" and agents:
         return budget.owner_id in agents
-    named = (attribution.get(f"{budget.owner_type}_id"), attribution.get(budget.owner_type))
-    return budget.owner_id in named
+    owner = (attribution.get("owner_type"), attribution.get("owner_id"))
+    # A task is named by its type: `task_type`.
+    named = (attribution.get(f"{budget.owner_type}{ending}") for ending in ("_id", "_type", ""))
+    return budget.owner_id in named or owner == (budget.owner_type, budget.owner_id)

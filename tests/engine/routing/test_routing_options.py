@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from engine.attribution import MAX_ENTRIES, attribution_of
 from engine.options import DEFAULTS, MODES, Options, options_of
+from ledger.accounts import OwnerBudget
+from ledger.accounts.policy import OWNER_TYPES, owners_of
 from ledger.errors import InvalidInput
 
 
@@ -149,3 +151,13 @@ def test_metadata_is_bounded_and_never_content(metadata: Any, param: str) -> Non
     with pytest.raises(InvalidInput) as refused:
         attribution_of({"metadata": metadata})
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize("owner_type", OWNER_TYPES)
+def test_a_budget_of_any_kind_of_owner_counts_where_the_metadata_names_the_owner(owner_type: str) -> None:
+    """In short, in full, or by `owner_type` and `owner_id`: a budget that nothing could name would cap nothing."""
+    full = "task_type" if owner_type == "task" else f"{owner_type}_id"
+    budget = OwnerBudget(owner_type, "one", "day", 5)
+    for metadata in ({owner_type: "one"}, {full: "one"}, {"owner_type": owner_type, "owner_id": "one"}):
+        assert owners_of((budget,), attribution_of({"metadata": metadata})) == (budget,)
+    assert owners_of((budget,), attribution_of({"metadata": {full: "two", "owner_id": "one"}})) == ()
