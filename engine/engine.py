@@ -22,7 +22,7 @@ from engine.replies import Replies
 from engine.request import CompletionRequest
 from engine.routing import Candidate, Ranking, Router
 from engine.usage import Usage
-from ledger.accounts import Account
+from ledger.accounts import Account, Policy
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import AgentNodeError, BudgetRefused, Unavailable
 from ledger.events import EventDraft, Events
@@ -271,15 +271,13 @@ class Engine:
         """What the cache is asked; None where it is not wanted or cannot know."""
         if not order.options.cache or self._cache is None:
             return None
-        options, account = order.options, order.account
-        wishes = [options.weights, *map(sorted, (options.prefer_providers, options.exclude_providers))]
-        wishes += [sorted(options.require_capabilities), options.min_context, options.prefer_tier, options.max_tier]
+        account = order.account
         return asked_of(
             order.request,
             tenant_id=account.tenant_id,
             key_id=account.key_id,
             user=order.call.user,
-            model_class=order.request.wanted or f"{wishes}{account.policy.models}{account.policy.vendors}",
+            model_class=_model_class(order.request.wanted, order.options, account.policy),
             privacy_mode=order.call.privacy_mode,
         )
 
@@ -345,6 +343,14 @@ class Engine:
         )
         with contextlib.suppress(Unavailable):
             await self._spend.record(event)
+
+
+def _model_class(wanted: str | None, options: Options, policy: Policy) -> str:
+    """Says who may answer: equal for equal wishes under equal policies, in every process."""
+    lists = (policy.models.allow, policy.models.deny, policy.vendors.allow, policy.vendors.deny)
+    chosen = (options.prefer_providers, options.exclude_providers, options.require_capabilities)
+    names = [None if each is None else sorted(each) for each in (*lists, *chosen)]
+    return repr([wanted, options.weights, names, options.min_context, options.prefer_tier, options.max_tier])
 
 
 def _size(part: dict[str, Any]) -> int:
