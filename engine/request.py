@@ -37,6 +37,7 @@ _IN_PROMPT = ("tools", "functions", "response_format")
 _CHAT = frozenset({"chat"})
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _PARTS = ("text", "image_url", "refusal")
+_TOOLS = ("function", "custom")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class CompletionRequest:
                 raise InvalidInput(name, "is not an option of a chat completion here")
             if name == "n" and value is not None:
                 _check_count("n", value, MAX_CHOICES)
+            if name == "tools" and value is not None:
+                _check_tools(value)
         found = vars(self)  # as a frozen class lets itself be filled
         found["wanted"] = None if self.model in (None, "auto") else self.model
         found["choices"] = self.options.get("n") or 1
@@ -135,6 +138,15 @@ def _needs(options: dict[str, Any], sees_images: bool) -> frozenset[str]:
         return _CHAT
     wanted = {"function_calling": calls, "json": formats, "vision": sees_images}
     return _CHAT | {name for name, is_needed in wanted.items() if is_needed}
+
+
+def _check_tools(tools: Any) -> None:
+    """Only what the caller runs itself: an upstream's own tools (searches, sandboxes) are billed beside the tokens."""
+    if not isinstance(tools, list):
+        raise InvalidInput("tools", "must be a list")
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, dict) or tool.get("type") not in _TOOLS:
+            raise InvalidInput(f"tools[{index}].type", "must be one of " + ", ".join(_TOOLS))
 
 
 def _check_messages(messages: Any) -> None:

@@ -39,7 +39,12 @@ HELLO = [{"role": "user", "content": "hello"}]
         ({"messages": HELLO, "temprature": 1}, "temprature"),
         ({"messages": HELLO, "web_search_options": {}}, "web_search_options"),
         ({"messages": HELLO, "service_tier": "priority"}, "service_tier"),
-        ({"messages": HELLO, "tools": ["\ud800"]}, "messages"),
+        ({"messages": HELLO, "tools": [{"type": "function", "x": "\ud800"}]}, "messages"),
+        ({"messages": HELLO, "tools": {"type": "function"}}, "tools"),
+        ({"messages": HELLO, "tools": ["function"]}, "tools[0].type"),
+        ({"messages": HELLO, "tools": [{"type": "function"}, {"type": "web_search_20250305"}]}, "tools[1].type"),
+        ({"messages": HELLO, "tools": [{"type": "openrouter:web_search"}]}, "tools[0].type"),
+        ({"messages": HELLO, "tools": [{"googleSearch": {}}]}, "tools[0].type"),
     ],
 )
 def test_bad_input_is_refused_by_the_name_of_its_field(body: Any, param: str) -> None:
