@@ -65,8 +65,8 @@ class CompletionRequest:
     """The URLs of the images in the messages, `data:` ones too."""
     texts: list[str] = field(init=False, repr=False, compare=False)
     """The text of each message, as a person would read it."""
-    text_bytes: int = field(init=False, repr=False, compare=False)
-    """UTF-8 bytes of these texts."""
+    read_bytes: int = field(init=False, repr=False, compare=False)
+    """UTF-8 bytes of what a model surely reads: these texts, tool calls, tools and schemas."""
     prompt_bytes: int = field(init=False, repr=False, compare=False)
     """UTF-8 bytes of everything that an upstream may count as prompt: messages, tools and schemas."""
     needs: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -92,7 +92,7 @@ class CompletionRequest:
         found["images"] = [part["image_url"]["url"] for part in _parts(self.messages) if part["type"] == "image_url"]
         found["texts"] = [text_of(message) for message in self.messages]
         found["prompt_bytes"] = _prompt_bytes(self.messages, self.forwarded)
-        found["text_bytes"] = sum(len(text.encode()) for text in self.texts)
+        found["read_bytes"] = _read_bytes(self.texts, self.messages, self.forwarded)
         found["needs"] = _needs(self.forwarded, bool(self.images))
 
     @classmethod
@@ -128,6 +128,12 @@ def _prompt_bytes(messages: list[dict[str, Any]], options: dict[str, Any]) -> in
         return len(orjson.dumps([messages, counted]))
     except (TypeError, ValueError):
         raise InvalidInput("messages", "must be JSON: text in valid Unicode, numbers of 64 bits") from None
+
+
+def _read_bytes(texts: list[str], messages: list[dict[str, Any]], options: dict[str, Any]) -> int:
+    calls = [call for message in messages if (call := message.get("tool_calls") or message.get("function_call"))]
+    read = [*calls, *(value for name in _IN_PROMPT if (value := options.get(name)))]
+    return sum(len(text.encode()) for text in texts) + sum(len(orjson.dumps(each)) for each in read)
 
 
 def _needs(options: dict[str, Any], sees_images: bool) -> frozenset[str]:

@@ -11,6 +11,8 @@ from ledger.money import MAX_USD_NANOS
 
 IMAGE_TOKENS = 50_000
 """Of one image: the dearest that OpenAI counts is gpt-4o-mini's, 2,833 and 5,667 for each of at most eight tiles."""
+LIKELY_IMAGE_TOKENS = 1_000
+"""Of one image in an estimate: OpenAI's high detail and Anthropic's megapixel are between 700 and 1,600."""
 TEMPLATE_TOKENS = 128
 """What a chat template adds by itself: control tokens, a date, an empty system message."""
 BYTES_PER_TOKEN = 4
@@ -75,7 +77,7 @@ def estimate(request: CompletionRequest, limit: Bound, produced_bytes: int) -> U
     Never more than the bound.
     """
     return Usage(
-        input_tokens=min(_tokens(request.text_bytes), limit.prompt_tokens),
+        input_tokens=min(_tokens(request.read_bytes) + LIKELY_IMAGE_TOKENS * len(request.images), limit.prompt_tokens),
         output_tokens=min(_tokens(produced_bytes), limit.completion_tokens),
     )
 

@@ -75,3 +75,19 @@ def test_an_answer_is_bounded_by_the_models_own_limit_too() -> None:
     """Asked for more than the model writes, the upstream is told what the model writes."""
     asked = CompletionRequest([{"role": "user", "content": "q"}], None, 1_000_000)
     assert bound(asked, OFFLINE).max_tokens == OFFLINE.max_output
+
+
+def test_an_estimate_counts_what_was_sent_beside_the_words() -> None:
+    """Who leaves a stream before its end pays for images, tools, schemas and the tool calls of earlier turns too."""
+    said = [{"role": "user", "content": "q"}]
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 4_000}}
+    called = {"role": "assistant", "content": None, "tool_calls": [call]}
+    tool = {"type": "function", "function": {"name": "f", "description": "x" * 4_000}}
+    for request in (
+        CompletionRequest([*said, image]),
+        CompletionRequest([*said, called]),
+        CompletionRequest(said, options={"tools": [tool]}),
+        CompletionRequest(said, options={"response_format": {"type": "json_schema", "json_schema": tool}}),
+    ):
+        assert 1_000 <= estimate(request, bound(request, OFFLINE), 0).input_tokens <= 1_100
