@@ -15,6 +15,7 @@ from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
 from agentnode.api import (
     auth,
     bazaar,
+    bodies,
     cache,
     completions,
     devchain,
@@ -139,6 +140,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     app = FastAPI(title="agentnode", version=__version__, lifespan=serving, docs_url=None, redoc_url=None)
     errors.install(app)
+    app.add_middleware(bodies.BoundedBodies)
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))

@@ -55,6 +55,8 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
 
 async def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, AgentNodeError):  # raised while the body was read
+        return render(error.__cause__)
     if error.status_code == 404:
         return render(NotFound(f"there is nothing at {request.url.path}"))
     if error.status_code == 405:

@@ -1,0 +1,35 @@
+"""How large a body may be, whoever sends it: the framework reads it whole before it looks for a key."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentnode.api.completions import MAX_BODY_BYTES, PATHS
+from ledger.errors import InvalidInput
+
+MAX_BYTES = 2_000_000
+_OF_COMPLETIONS = (*PATHS, "/api/v2/route/explain")
+
+
+class BoundedBodies:
+    """An ASGI layer that stops reading where a body is too large."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = MAX_BODY_BYTES if scope["path"] in _OF_COMPLETIONS else MAX_BYTES
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > most:
+                raise InvalidInput("body", f"must have at most {most} bytes")
+            return message
+
+        await self._app(scope, bounded, send)
