@@ -50,13 +50,13 @@ async def test_a_model_that_the_policy_keeps_out_answers_from_the_cache_neither(
 ) -> None:
     """Another key's answer, or one of before the model was denied, though it is named."""
     await engine.complete(ASKED, account(), Call("req_1"), CACHED)
+    denied = account(policy=Policy(DEFAULT_LIMITS, billing="open", **policy))
     with pytest.raises(ModelNotAllowed):
-        denied = account(policy=Policy(DEFAULT_LIMITS, billing="open", **policy))
         await engine.complete(ASKED, denied, Call("req_2"), CACHED)
 
 
 async def test_an_excluded_provider_answers_from_the_cache_neither(engine: Engine) -> None:
     await engine.complete(ASKED, account(), Call("req_1"), CACHED)
+    elsewhere = dataclasses.replace(CACHED, exclude_providers=frozenset({"offline"}))
     with pytest.raises(NoModelServes):
-        elsewhere = dataclasses.replace(CACHED, exclude_providers=frozenset({"offline"}))
         await engine.complete(ASKED, account(), Call("req_2"), elsewhere)
