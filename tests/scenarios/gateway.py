@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +11,9 @@ import httpx
 import openai
 
 from agentnode.cli.local import accounts, policies
-from agentnode.settings import Settings, load
 from ledger.accounts import SCOPES
+from tests.scenarios.engine_node import EngineNode, settings_of
 
-_HOUSE = Path(__file__).parent.parent.parent
 PRICED = {
     "input_usd_per_mtok": "1",
     "output_usd_per_mtok": "2",
@@ -33,29 +29,12 @@ def upstream_table(name: str, api: str, *models: str, **more: Any) -> dict[str, 
     return {"name": name, "base_url": api, "models": [PRICED | {"id": model} for model in models], **more}
 
 
-class Gateway:
+class Gateway(EngineNode):
     """A running node. Keys and policies are made as the operator makes them, on its database."""
 
     def __init__(self, folder: Path, upstreams: Sequence[dict[str, Any]], **settings: Any) -> None:
-        self.settings: Settings = load(
-            {}, data=folder, chain="none", port=settings.pop("port", 0), upstreams=list(upstreams), **settings
-        )
-        ours = ("AGENTNODE_", "P402_", "OPENAI_", "OPENROUTER_")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        environment["AGENTNODE_SETTINGS"] = self.settings.model_dump_json()
-        self.log_path = folder.with_suffix(".log")
-        with self.log_path.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "agentnode"],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-                cwd=_HOUSE,
-            )
-        assert self.process.stdout is not None
-        word, _, self.url = self.process.stdout.readline().strip().partition(" ")
-        assert word == "ready", self.log_path.read_text()[-2000:]
+        folder.mkdir(exist_ok=True)
+        super().__init__(settings_of(folder, upstreams, **settings))
 
     def key(
         self, tenant_id: str, *scopes: str, billing: Literal["open", "prepaid"] = "open", policy: Any = None
@@ -75,13 +54,6 @@ class Gateway:
 
     def user(self, tenant_id: str, *scopes: str, **how: Any) -> User:
         return User(self.url, self.key(tenant_id, *scopes, **how))
-
-    def stop(self) -> int:
-        self.process.terminate()
-        code = self.process.wait(timeout=40)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
 
 
 class User:
