@@ -45,13 +45,13 @@ class Guard:
             verdicts.flag("anomaly", "flagged")
             if account.policy.anomaly == "hard":
                 problem = f"{usd_exact(bound.usd_nanos)} USD is far more than this tenant's requests cost; split it up"
-                raise await self._first_refusal(account, "anomaly", CostAnomalous(problem), verdicts)
+                raise await self._first_refusal(account, bound, "anomaly", CostAnomalous(problem), verdicts)
         if bound.usd_nanos > limit:
             asked, most = usd_exact(bound.usd_nanos), usd_exact(limit)
             problem = (
                 f"it can cost {asked} USD and one request may cost {most}; lower max_tokens, or name a cheaper model"
             )
-            raise await self._first_refusal(account, "request", RequestTooExpensive(problem), verdicts)
+            raise await self._first_refusal(account, bound, "request", RequestTooExpensive(problem), verdicts)
 
     def payers(self, account: Account, test: bool, verdicts: Verdicts) -> tuple[Take, ...]:
         """Who pays. Raises FundsInsufficient where nothing can pay at an upstream of this kind."""
@@ -80,13 +80,14 @@ class Guard:
         return self._costs.setdefault(tenant_id, costs)
 
     async def _first_refusal(
-        self, account: Account, layer: Layer, error: AgentNodeError, verdicts: Verdicts
+        self, account: Account, bound: Bound, layer: Layer, error: AgentNodeError, verdicts: Verdicts
     ) -> AgentNodeError:
         for take in account.takes:
             if layer_of(take.budget_id) == "budget":
                 break
             budget = await self._spend.budget(take.budget_id)
-            if budget is not None and budget.room_usd_nanos < 1:
-                return self.refused(BudgetRefused(take.budget_id, 1, budget.room_usd_nanos), verdicts)
+            asked = bound.least_usd_nanos if take.how == "whole" else 1
+            if budget is not None and budget.room_usd_nanos < asked:
+                return self.refused(BudgetRefused(take.budget_id, asked, budget.room_usd_nanos), verdicts)
         verdicts.refuse(layer)
         return error
