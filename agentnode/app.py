@@ -37,7 +37,18 @@ from agentnode.migrations import LOCATIONS
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
-from engine import Cache, Catalog, Embedder, Engine, Models, Providers, upstream_from_table, with_known
+from engine import (
+    Cache,
+    Catalog,
+    Embedder,
+    Engine,
+    Models,
+    Providers,
+    UpstreamVectors,
+    embeddings_from_table,
+    upstream_from_table,
+    with_known,
+)
 from ledger.accounts import OPERATOR, Account, AccountBook, Accounts, Caller, Credits, Policies, Sessions
 from ledger.clock import SystemClock
 from ledger.database import Database
@@ -75,9 +86,18 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         paid = await open_payments(settings, database, clock, claims, keys, wallets, spend, events, on_point)
 
     upstreams = with_known([upstream_from_table(table) for table in settings.upstreams], os.environ)
-    providers = Providers.from_environment(os.environ, upstreams)
+    embedder = Embedder()
+    providers = Providers.from_environment(os.environ, upstreams, embedder)
     priced = Catalog.load(upstreams, settings.own_prices)
-    answers = Cache(database, clock, vault, keys, Embedder())
+
+    async def own_account() -> Account:
+        return await book.open(Caller(OPERATOR, None, frozenset()))
+
+    vectors = None
+    if settings.cache_embeddings:
+        terms = embeddings_from_table(settings.cache_embeddings)
+        vectors = UpstreamVectors(terms, os.environ, spend, clock, own_account)
+    answers = Cache(database, clock, vault, keys, embedder, vectors)
     engine = Engine(
         *(spend, events, vault, priced, providers, clock),
         cache=answers,
@@ -85,9 +105,6 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         first_byte_s=settings.upstream_first_byte_s,
         deadline_s=settings.upstream_deadline_s,
     )
-
-    async def own_account() -> Account:
-        return await book.open(Caller(OPERATOR, None, frozenset()))
 
     skills = Skills([echo(), ask(engine, own_account)])
     gate = paid.gate if paid else None
@@ -132,7 +149,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
             settling.cancel()
             await asyncio.wait([settling])
             await paid.close()
-        await answers.flush()
+        await answers.close()
         await spend.close()
         await engine.close()
         await web.aclose()

@@ -67,6 +67,8 @@ class Settings(BaseModel):
     """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []
     """`[[upstreams]]` tables, whose form the engine checks (`engine.upstream_from_table`)."""
+    cache_embeddings: dict[str, Any] = {}
+    """Empty: the cache embeds offline. Else an upstream's model, as `engine.embeddings_from_table` reads it."""
 
     @field_validator("network")
     @classmethod

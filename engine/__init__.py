@@ -6,12 +6,13 @@ from engine.attribution import attribution_of
 from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
 from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, compare, picks
 from engine.completion import Attempt, Call, Chunk, Completion, Quote
+from engine.embeddings import UpstreamVectors
 from engine.engine import Engine
 from engine.errors import ModelUnavailable, ModelUnknown, SessionBudgetExceeded, UpstreamError
 from engine.folding import as_chunks
 from engine.models import Models
 from engine.options import Options, options_of
-from engine.providers import Embedder, Provider, Providers, upstream_from_table, with_known
+from engine.providers import Embedder, Provider, Providers, embeddings_from_table, upstream_from_table, with_known
 from engine.recording import record
 from engine.request import CompletionRequest
 from engine.routing import Router
@@ -47,11 +48,13 @@ __all__ = [
     "Upstream",
     "UpstreamError",
     "UpstreamModel",
+    "UpstreamVectors",
     "Usage",
     "as_chunks",
     "asked_of",
     "attribution_of",
     "compare",
+    "embeddings_from_table",
     "options_of",
     "picks",
     "record",

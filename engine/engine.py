@@ -20,7 +20,7 @@ from engine.options import DEFAULTS, Options
 from engine.providers import Piece, Providers
 from engine.replies import Replies
 from engine.request import CompletionRequest
-from engine.routing import Candidate, Ranking, Router
+from engine.routing import Candidate, Ranking, Router, may_see
 from engine.usage import Usage
 from ledger.accounts import Account, Policy
 from ledger.clock import SECOND_US, Clock
@@ -271,7 +271,7 @@ class Engine:
         """What the cache is asked; None where it is not wanted or cannot know."""
         if not order.options.cache or self._cache is None:
             return None
-        account = order.account
+        account, shows_to = order.account, self._cache.shows_to
         return asked_of(
             order.request,
             tenant_id=account.tenant_id,
@@ -279,6 +279,7 @@ class Engine:
             user=order.call.user,
             model_class=_model_class(order.request.wanted, order.options, account.policy),
             privacy_mode=order.call.privacy_mode,
+            by_words=shows_to is None or may_see(shows_to, order.options, account.policy),
         )
 
     async def _from_cache(self, order: Order, asked: Asked) -> Completion | None:

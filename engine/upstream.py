@@ -61,3 +61,20 @@ class Upstream:
     @property
     def shown(self) -> str:
         return self.title or self.name
+
+
+@dataclass(frozen=True)
+class UpstreamEmbeddings:
+    """A model whose vectors the cache compares questions by, instead of the offline ones."""
+
+    upstream: Upstream
+    """`/embeddings` is added to its `base_url`"""
+    model: str
+    nanos_per_mtok: int
+    """USD nanos per million tokens"""
+    similarity: float
+    """the cosine that two questions must reach, which is each model's own"""
+    dimensions: int | None = None
+    """asked for, where the operator says how many; else the model's own"""
+    timeout_s: float = 2.0
+    """for a whole call, while a caller waits"""

@@ -38,11 +38,13 @@ def asked_of(
     user: str | None,
     model_class: str,
     privacy_mode: str,
+    by_words: bool = True,
 ) -> Asked | None:
     """None for what is never cached: callers without a key, `n > 1`, and conversations with tool calls in them.
 
     `model_class` says which models could have answered: the pinned id, or a text that is equal for equal routing
     wishes (mode, tiers, exclusions, allow-lists). `user` is the body's own field, for the partition by user.
+    Without `by_words` only the very same request is answered, and nobody is shown the question.
     """
     if key_id is None or request.choices > 1 or any(map(_of_a_tool, request.messages)):
         return None
@@ -54,7 +56,7 @@ def asked_of(
     }
     *earlier, last = request.messages
     words = None
-    if last["role"] == "user" and not request.images:
+    if by_words and last["role"] == "user" and not request.images:
         words = text_of(last).strip()
     around = {name: value for name, value in last.items() if name != "content"}
     return Asked(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from engine.cache import rows
 from engine.cache.agreement import disagreement
 from engine.cache.asked import Asked, may_be_kept
+from engine.cache.embedding import Embeds, EmbedsHere, Offline
 from engine.cache.nearest import Nearest
-from engine.cache.reading import plain, read
+from engine.cache.reading import Reading, plain, read
 from engine.cache.rows import Keys
 from engine.cache.settings import CacheSettings
 from engine.cache.store import Answer, Kept, Store
 from engine.cache.tally import Tally
+from engine.catalog import Model
 from ledger.clock import Clock, rfc3339
 from ledger.database import Database
 from ledger.money import usd_fields
@@ -28,12 +31,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MOST_CANDIDATES = 8
 _MOST_LISTED = 100
-
-
-class Embeds(Protocol):
-    """Texts to rows of unit length, the same for the same text in every process."""
-
-    def embed(self, texts: Sequence[str]) -> numpy.ndarray: ...
 
 
 class KeyedHash(Protocol):
@@ -57,16 +54,36 @@ class Hit:
 
 
 class Cache:
-    """Kept answers of all tenants. Whatever breaks here is a miss, logged by its class, and nobody's error."""
+    """Kept answers of all tenants. Whatever breaks here is a miss, logged by its class, and nobody's error.
 
-    def __init__(self, database: Database, clock: Clock, vault: Vault, hasher: KeyedHash, embedder: Embeds) -> None:
+    `questions` makes the vectors of questions, the offline `embedder` if it is None. Single words are always compared
+    by the embedder, whose nearness of words is measured.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        vault: Vault,
+        hasher: KeyedHash,
+        embedder: EmbedsHere,
+        questions: Embeds | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
         self._embedder = embedder
+        self._questions = questions or Offline(embedder)
         self._store = Store(database, clock, vault)
         self._nearest = Nearest()
         self._tally = Tally(database, clock)
+        self._vectors: WeakKeyDictionary[Asked, numpy.ndarray | None] = WeakKeyDictionary()
+        """Of questions that are being asked, so that keeping an answer embeds nothing again."""
+
+    @property
+    def shows_to(self) -> Model | None:
+        """Which model is shown the questions that are compared by their words; None where they stay here."""
+        return self._questions.model
 
     async def find(self, asked: Asked) -> Hit | None:
         """The answer to the same question, else to one that surely means the same; None is a miss."""
@@ -87,7 +104,8 @@ class Cache:
         if not may_be_kept(body) or (ttl_s is not None and ttl_s < 1):
             return False
         try:
-            near = (read(asked.words).mark, await self._vector(asked.words)) if asked.words else None
+            vector = await self._vector(asked)
+            near = (read(asked.words).mark, vector) if asked.words and vector is not None else None
             answer = Answer(asked.words, body, provider, model, cost_usd_nanos, near)
             return await self._store.put(self._keys(asked), answer, ttl_s)
         except Exception as error:
@@ -103,15 +121,16 @@ class Cache:
         return {"hits": hits, "misses": misses, "hit_rate": rate, **usd_fields("saved_usd", saved), "entries": living}
 
     async def settings(self, tenant_id: str) -> CacheSettings:
+        """As they hold here: with the similarity that the embeddings ask for, where the tenant's is not over it."""
         async with self._database.read() as session:
-            return await rows.settings_of(session, tenant_id)
+            return self._holding(await rows.settings_of(session, tenant_id))
 
     async def configure(self, tenant_id: str, body: Mapping[str, Any]) -> CacheSettings:
         """Change the settings that the body names; they hold for every process at once. Raises InvalidInput."""
         async with self._database.write() as session:
-            settings = (await rows.settings_of(session, tenant_id)).changed(body)
+            settings = (await rows.settings_of(session, tenant_id)).changed(body, self._questions.similarity)
             await rows.set_settings(session, tenant_id, settings)
-        return settings
+        return self._holding(settings)
 
     async def entries(self, tenant_id: str, before: int | None = None) -> dict[str, Any]:
         """`{object:"list", data, next_cursor}`: what is known of each living entry, newest first; never its words."""
@@ -131,7 +150,11 @@ class Cache:
         return await self._store.remove_ended()
 
     async def flush(self) -> None:
-        """Write what was counted; called on a tick and at the end."""
+        """Write what was counted; called on a tick."""
+        await self._tally.flush()
+
+    async def close(self) -> None:
+        await self._questions.close()
         await self._tally.flush()
 
     async def _find(self, asked: Asked) -> Hit | None:
@@ -153,13 +176,16 @@ class Cache:
         seen_seq = self._nearest.seen_seq(family)
         if look.newest_seq > seen_seq:
             self._nearest.add(family, await self._store.questions(family, seen_seq), self._clock.now_us())
-        question, vector = read(asked.words), await self._vector(asked.words)
-        near = self._nearest.candidates(family, question.mark, vector, look.similarity, _MOST_CANDIDATES)
+        vector = await self._vector(asked)
+        if vector is None:
+            return None
+        question, similarity = read(asked.words), max(look.similarity, self._questions.similarity)
+        near = self._nearest.candidates(family, question.mark, vector, similarity, _MOST_CANDIDATES)
         for seq, similarity in near:
             kept = await self._store.entry(keys, look.scope, seq)
             if kept is None:
                 self._nearest.forget(family, seq)
-            elif kept.words and disagreement(question, read(kept.words), self._nearness) is None:
+            elif kept.words and await self._agree(question, kept.words):
                 return self._hit(asked, kept, similarity)
         return None
 
@@ -168,10 +194,19 @@ class Cache:
         self._tally.hit(asked.tenant_id, found.seq, found.saved_usd_nanos)
         return Hit(kept.body, found.provider, found.model, found.saved_usd_nanos, found.created_at_us, similarity)
 
-    async def _vector(self, words: str) -> numpy.ndarray:
-        vectors = await asyncio.to_thread(self._embedder.embed, [plain(words)])
-        vector: numpy.ndarray = vectors[0]
-        return vector
+    def _holding(self, settings: CacheSettings) -> CacheSettings:
+        return replace(settings, similarity=max(settings.similarity, self._questions.similarity))
+
+    async def _vector(self, asked: Asked) -> numpy.ndarray | None:
+        if asked.words is None:
+            return None
+        if asked not in self._vectors:
+            self._vectors[asked] = await self._questions.vector(plain(asked.words))
+        return self._vectors[asked]
+
+    async def _agree(self, question: Reading, words: str) -> bool:
+        # In a thread: the first comparison of two words may load the model.
+        return await asyncio.to_thread(disagreement, question, read(words), self._nearness) is None
 
     def _nearness(self, one: str, other: str) -> float:
         first, second = self._embedder.embed([one, other])
@@ -185,7 +220,7 @@ class Cache:
             key=asked.key_id,
             user=hashed(b"cache-user:" + user) if asked.user else None,
             asked_hash=hashed(b"cache-asked:" + asked.exact),
-            family_hash=hashed(b"cache-family:" + asked.family),
+            family_hash=hashed(b"cache-family:" + self._questions.space.encode() + b"\n" + asked.family),
         )
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy
 
-MOST_VECTORS = 50_000
-"""In memory at once, of all tenants: 51 MB at 256 dimensions. The families used least recently go first."""
+MOST_NUMBERS = 50_000 * 256
+"""In memory at once, of all tenants: 51 MB. The families used least recently go first, then the oldest questions."""
 _HEAD = struct.Struct(">qq")
 
 Family = tuple[str, str, str]
@@ -36,34 +36,43 @@ def packed(mark: int, ends_at_us: int, vector: numpy.ndarray) -> bytes:
 class Nearest:
     """Vectors by family. Deleted entries may still stand here: whoever takes a candidate asks the books first."""
 
-    def __init__(self, most_vectors: int = MOST_VECTORS) -> None:
+    def __init__(self, most_numbers: int = MOST_NUMBERS) -> None:
         self._families: OrderedDict[Family, _Known] = OrderedDict()
-        self._most_vectors = most_vectors
+        self._most_numbers = most_numbers
 
     def seen_seq(self, family: Family) -> int:
         known = self._families.get(family)
         return 0 if known is None else known.seen_seq
 
     def add(self, family: Family, items: Sequence[tuple[int, bytes]], now_us: int) -> None:
-        """Take in what the vault has behind `seen_seq`, in order; what ended meanwhile is dropped."""
+        """Take in what the vault has behind `seen_seq`, in order; what ended meanwhile is dropped.
+
+        All vectors of a family are as long as its newest: a model that changes its dimensions under the same name
+        leaves its earlier ones behind.
+        """
         import numpy
 
         known = self._families.get(family)
         new = [(seq, data) for seq, data in items if known is None or seq > known.seen_seq]
         if not new:
             return
+        size = len(new[-1][1])
+        new = [(seq, data) for seq, data in new if len(data) == size]
         heads = [_HEAD.unpack_from(data) for _, data in new]
         vectors = numpy.stack([numpy.frombuffer(data, ">f2", offset=_HEAD.size).astype("f4") for _, data in new])
         seqs = numpy.array([seq for seq, _ in new])
         ends_at_us = numpy.array([end for _, end in heads])
         marks = numpy.array([mark for mark, _ in heads])
-        if known is not None:
+        if known is not None and known.vectors.shape[1] == vectors.shape[1]:
             (alive,) = numpy.nonzero(known.ends_at_us > now_us)
             vectors = numpy.concatenate([known.vectors[alive], vectors])
             seqs = numpy.concatenate([known.seqs[alive], seqs])
             ends_at_us = numpy.concatenate([known.ends_at_us[alive], ends_at_us])
             marks = numpy.concatenate([known.marks[alive], marks])
-        self._families[family] = _Known(vectors, seqs, ends_at_us, marks, new[-1][0])
+        most = max(1, self._most_numbers // vectors.shape[1])
+        self._families[family] = _Known(
+            vectors[-most:], seqs[-most:], ends_at_us[-most:], marks[-most:], seen_seq=new[-1][0]
+        )
         self._make_room(family)
 
     def candidates(
@@ -73,7 +82,7 @@ class Nearest:
         import numpy
 
         known = self._families.get(family)
-        if known is None:
+        if known is None or known.vectors.shape[1] != len(vector):
             return []
         self._families.move_to_end(family)
         (places,) = numpy.nonzero(known.marks == mark)
@@ -91,7 +100,7 @@ class Nearest:
 
     def _make_room(self, newest: Family) -> None:
         self._families.move_to_end(newest)
-        held = sum(len(known.seqs) for known in self._families.values())
-        while held > self._most_vectors and len(self._families) > 1:
+        held = sum(known.vectors.size for known in self._families.values())
+        while held > self._most_numbers and len(self._families) > 1:
             _, dropped = self._families.popitem(last=False)
-            held -= len(dropped.seqs)
+            held -= dropped.vectors.size

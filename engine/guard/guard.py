@@ -76,7 +76,8 @@ class Guard:
     async def _learned(self, tenant_id: str) -> Costs:
         costs = Costs()
         for event in reversed(await self._past.latest(tenant_id, "engine_call", MIN_SAMPLES * 2)):
-            costs = costs.with_cost(int(event.trace.get("bound_usd_nanos") or 1))
+            if "purpose" not in event.trace:  # what the node buys for itself is no request
+                costs = costs.with_cost(int(event.trace.get("bound_usd_nanos") or 1))
         return self._costs.setdefault(tenant_id, costs)
 
     async def _first_refusal(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from engine.providers.anthropic import Anthropic
 from engine.providers.embedder import Embedder
+from engine.providers.embeddings import Embedded, Embeddings
 from engine.providers.offline import OfflineProvider
 from engine.providers.openai_compatible import OpenAICompatible
 from engine.providers.provider import PATIENT, Answer, Piece, Provider, Timing
 from engine.providers.providers import Providers
-from engine.providers.upstream_tables import upstream_from_table
+from engine.providers.upstream_tables import embeddings_from_table, upstream_from_table
 from engine.providers.upstreams import KNOWN, with_known
 
 __all__ = [
@@ -16,13 +17,16 @@ __all__ = [
     "PATIENT",
     "Answer",
     "Anthropic",
+    "Embedded",
     "Embedder",
+    "Embeddings",
     "OfflineProvider",
     "OpenAICompatible",
     "Piece",
     "Provider",
     "Providers",
     "Timing",
+    "embeddings_from_table",
     "upstream_from_table",
     "with_known",
 ]

@@ -20,9 +20,11 @@ class Providers:
         self._missing_keys = dict(missing_keys or {})
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], upstreams: Sequence[Upstream] = ()) -> Providers:
+    def from_environment(
+        cls, environ: Mapping[str, str], upstreams: Sequence[Upstream] = (), embedder: Embedder | None = None
+    ) -> Providers:
         """Those of these upstreams whose key is in the environment or who ask for none, and the offline provider."""
-        available: list[Provider] = [OfflineProvider(Embedder())]
+        available: list[Provider] = [OfflineProvider(embedder or Embedder())]
         missing: dict[str, str] = {}
         for upstream in upstreams:
             key = environ.get(upstream.api_key_env, "") if upstream.api_key_env else ""

@@ -9,10 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from engine.catalog import TIERS
+from engine.providers.embeddings import MAX_DIMENSIONS
 from engine.providers.upstreams import KNOWN
-from engine.upstream import Upstream, UpstreamModel
+from engine.upstream import Upstream, UpstreamEmbeddings, UpstreamModel
 from ledger.errors import InvalidInput
 from ledger.money import usd_nanos
+
+_LONGEST_S = 60
 
 
 def upstream_from_table(table: Mapping[str, Any], where: str = "upstreams") -> Upstream:
@@ -65,6 +68,32 @@ def upstream_model_from_table(table: Mapping[str, Any], where: str = "upstreams.
     )
 
 
+def embeddings_from_table(table: Mapping[str, Any], where: str = "cache_embeddings") -> UpstreamEmbeddings:
+    """From `[cache_embeddings]`; a known name brings its address and key. Raises InvalidInput naming the field."""
+    address = ("name", "base_url", "api_key_env")
+    needed = ("model", "usd_per_mtok", "similarity")
+    _refuse_unknown(table, {*address, *needed, "dimensions", "timeout_s"}, where)
+    for name in needed:
+        if name not in table:
+            raise InvalidInput(f"{where}.{name}", "is missing: only the operator knows it")
+    upstream = upstream_from_table({name: table[name] for name in address if name in table}, where)
+    if upstream.api != "openai":
+        raise InvalidInput(f"{where}.name", "must be an upstream with OpenAI's /embeddings")
+    similarity, dimensions = _share(table, "similarity", where), _count(table, "dimensions", where)
+    if not similarity:
+        raise InvalidInput(f"{where}.similarity", "must be over 0: without it every question is near")
+    if dimensions is not None and dimensions > MAX_DIMENSIONS:
+        raise InvalidInput(f"{where}.dimensions", f"must be at most {MAX_DIMENSIONS}")
+    return UpstreamEmbeddings(
+        upstream=upstream,
+        model=_text(table, "model", where),
+        nanos_per_mtok=usd_nanos(table["usd_per_mtok"], f"{where}.usd_per_mtok"),
+        similarity=similarity,
+        dimensions=dimensions,
+        timeout_s=_seconds(table, "timeout_s", where, UpstreamEmbeddings.timeout_s),
+    )
+
+
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
     if not isinstance(table, Mapping):
         raise InvalidInput(where, "must be a table")
@@ -85,8 +114,15 @@ def _count(table: Mapping[str, Any], name: str, where: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInput(f"{where}.{name}", "must be a whole number of tokens")
+        raise InvalidInput(f"{where}.{name}", "must be a whole number, at least 1")
     return value
+
+
+def _seconds(table: Mapping[str, Any], name: str, where: str, otherwise: float) -> float:
+    value = table.get(name, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST_S:
+        raise InvalidInput(f"{where}.{name}", f"must be seconds, over 0 and at most {_LONGEST_S}")
+    return float(value)
 
 
 def _names(table: Mapping[str, Any], name: str, where: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.routing.breaker import State
 from engine.routing.breakers import Breakers
 from engine.routing.candidate import Candidate, Needs, needs_of
-from engine.routing.exclusion import Excluded, ModelPolicy
+from engine.routing.exclusion import Excluded, ModelPolicy, may_see
 from engine.routing.failover import Attempt, Wait
 from engine.routing.measures import Measured, Measures
 from engine.routing.ranking import Ranking, rank
@@ -28,6 +28,7 @@ __all__ = [
     "Scored",
     "State",
     "Wait",
+    "may_see",
     "needs_of",
     "rank",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from engine.catalog.models import TIERS
+from engine.catalog.models import TIERS, Model
 from engine.catalog.names import plain
 from engine.options import Options
 from engine.routing.candidate import Candidate, Needs
-from engine.routing.traits import Traits
+from engine.routing.traits import Traits, traits_of
 from ledger.money import usd_exact
 
 
@@ -124,10 +124,22 @@ def exclusion(
     return None
 
 
+def may_see(model: Model, options: Options, policy: ModelPolicy | None) -> bool:
+    """Whether neither policy nor request keeps the model's upstream and maker from what is asked."""
+    traits, lists = traits_of(model), lists_of(policy)
+    if options.exclude_providers & traits.vendors:
+        return False
+    return lists is None or _vendor_refused(traits, lists) is None
+
+
 def _refused(traits: Traits, lists: Lists) -> Excluded | None:
     """An allowed vendor is one that may get the request: the upstream. A denied one is kept out as maker too."""
     if lists.models_deny & traits.names or (lists.models_allow is not None and not lists.models_allow & traits.names):
         return Excluded(traits.id, "model_denied")
+    return _vendor_refused(traits, lists)
+
+
+def _vendor_refused(traits: Traits, lists: Lists) -> Excluded | None:
     if named := lists.vendors_deny & traits.vendors:
         return Excluded(traits.id, "vendor_denied", ", ".join(sorted(named)))
     if lists.vendors_allow is not None and traits.upstream not in lists.vendors_allow:

@@ -22,9 +22,9 @@ from agentnode.payments import metadata
 from agentnode.payments.errors import X402Code
 from agentnode.payments.tables import POINTS
 from agentnode.settings import Settings, load
-from engine import upstream_from_table
+from engine import embeddings_from_table, upstream_from_table
 from ledger.accounts import scopes
-from ledger.errors import AgentNodeError
+from ledger.errors import AgentNodeError, InvalidInput
 from ledger.events import KINDS
 from tests.docs.pages import PACKAGES, blocks, page, rows, sources, spans
 
@@ -68,12 +68,25 @@ def test_every_variable_that_the_code_reads_stands_on_its_page() -> None:
 
 def test_the_upstream_in_the_settings_page_is_one() -> None:
     """It is read from a file and understood, key by key."""
-    (example,) = blocks(language="toml")
+    example, _ = blocks(language="toml")
     tables = load({}, upstreams=tomllib.loads(example.text)["upstreams"]).upstreams
     upstream = upstream_from_table(tables[0])
     assert upstream.name == "mock"
     for key in {**tables[0], **tables[0]["models"][0]}:
         assert key in page("settings.md").split("| Key |")[1], key
+
+
+def test_the_embeddings_in_the_settings_page_are_read_key_by_key() -> None:
+    """And every key that can be set stands there."""
+    _, example = blocks(language="toml")
+    stated = load({}, **tomllib.loads(example.text)).cache_embeddings
+    terms = embeddings_from_table(stated)
+    assert (terms.upstream.name, terms.nanos_per_mtok, terms.similarity) == ("vectors", 20_000_000, 0.6)
+    with pytest.raises(InvalidInput) as refusal:
+        embeddings_from_table(stated | {"other": 1})
+    known = refusal.value.message.rpartition("known are ")[2].split(", ")
+    keys = page("settings.md").split("| Key |")[2]
+    assert set(known) == stated.keys() == {row[0].strip("`") for row in rows(f"| Key |{keys}")} & set(known)
 
 
 async def test_every_route_stands_in_the_documentation(tmp_path: Path) -> None:

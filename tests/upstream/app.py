@@ -1,4 +1,4 @@
-"""The upstream's HTTP face: a route of OpenAI's and one of Anthropic's, the calls it saw, how it is to behave."""
+"""The upstream's HTTP face: two routes of OpenAI's, one of Anthropic's, the calls it saw, how it is to behave."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.upstream import anthropic
+from tests.upstream import anthropic, embeddings
 from tests.upstream.behaviour import Behaviour, Reply, deltas_of, logprobs_of, message_of, reply_to
 from tests.upstream.faults import FaultScript, number_of
 
@@ -30,6 +30,7 @@ class Upstream:
         self.app.add_routes(
             [
                 web.post("/v1/chat/completions", self.chat),
+                web.post("/v1/embeddings", self.embeddings),
                 web.post("/v1/messages", self.messages),
                 web.get("/calls", self.calls),
                 web.get("/asked", self.asked),
@@ -42,17 +43,21 @@ class Upstream:
 
     def _begin(self) -> None:
         self._always = Behaviour()
+        self._embeds = Behaviour()
         self._next: list[Behaviour] = []
         self._count = 0
         self._bodies: deque[dict[str, Any]] = deque(maxlen=20)
         self._asked: defaultdict[int, list[str]] = defaultdict(list)
+        self._embedded: deque[dict[str, Any]] = deque(maxlen=20)
         self._violations: list[str] = []
         self._waiting = 0
         self._left = 0
         self._gate = asyncio.Event()
 
     async def calls(self, request: web.Request) -> web.Response:
-        """`count` of chat calls, `waiting` at the gate, `left` by their client before the end, the last bodies."""
+        """`count` of chat calls, `waiting` at the gate, `left` by their client before the end, the last bodies, and
+        `embedded`: the last bodies on the route of embeddings.
+        """
         return web.json_response(
             {
                 "count": self._count,
@@ -60,6 +65,7 @@ class Upstream:
                 "left": self._left,
                 "violations": self._violations,
                 "bodies": list(self._bodies),
+                "embedded": list(self._embedded),
             }
         )
 
@@ -68,10 +74,14 @@ class Upstream:
         return web.json_response(self._asked)
 
     async def behave(self, request: web.Request) -> web.Response:
-        """`{"always": {...}, "next": [{...}, ...]}`: fields of Behaviour; `next` is used up, one a call."""
+        """`{"always": {...}, "next": [{...}, ...], "embeddings": {...}}`: fields of Behaviour; `next` is used up, one a
+        call; `embeddings` holds for that route, which has no other.
+        """
         told = await request.json()
         if "always" in told:
             self._always = Behaviour.of(told["always"])
+        if "embeddings" in told:
+            self._embeds = Behaviour.of(told["embeddings"])
         self._next += [Behaviour.of(given) for given in told.get("next", [])]
         self._gate.clear()
         return web.json_response({})
@@ -107,6 +117,26 @@ class Upstream:
         asked = self._asked[number]
         asked.append(self._script.kind(number, len(asked) + 1))
         return self._script.behaviour(number, len(asked))
+
+    async def embeddings(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self._embedded.append(body)
+        behaviour = self._embeds
+        if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
+            return _error(401, "Incorrect API key provided")
+        if foreign := body.keys() - embeddings.FIELDS:
+            self._violations += foreign
+            return _error(400, f"Unrecognized request arguments supplied: {', '.join(foreign)}")
+        try:
+            await self._pass_gate(behaviour, 0)
+        except (asyncio.CancelledError, ConnectionError):
+            self._left += 1
+            raise
+        if behaviour.status != 200:
+            return _error(behaviour.status, behaviour.error_message)
+        if behaviour.raw is not None:
+            return web.Response(text=behaviour.raw, content_type="application/json")
+        return web.json_response(embeddings.answer(body, behaviour))
 
     async def messages(self, request: web.Request) -> web.StreamResponse:
         """Anthropic's route: the same calls, behaviours and gate."""

@@ -36,8 +36,15 @@ class FakeUpstream:
     def count(self) -> int:
         return int(self.calls()["count"])
 
-    def behave(self, *following: dict[str, Any], always: dict[str, Any] | None = None) -> None:
+    def behave(
+        self,
+        *following: dict[str, Any],
+        always: dict[str, Any] | None = None,
+        embeddings: dict[str, Any] | None = None,
+    ) -> None:
         told: dict[str, Any] = {"next": list(following)}
+        if embeddings is not None:
+            told["embeddings"] = embeddings
         if always is not None:
             told["always"] = always
         httpx.post(f"{self.url}/behave", json=told).raise_for_status()

@@ -138,7 +138,7 @@ def test_an_answer_that_is_not_whole_is_never_kept(body: dict[str, Any]) -> None
 def test_a_setting_out_of_range_is_refused_by_name(field: str, value: object) -> None:
     """A threshold below the calibrated one too."""
     with pytest.raises(InvalidInput) as refusal:
-        CacheSettings().changed({field: value})
+        CacheSettings().changed({field: value}, SIMILARITY)
     assert refusal.value.param == field
 
 

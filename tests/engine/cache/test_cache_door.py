@@ -204,7 +204,7 @@ async def test_a_body_with_one_bad_setting_sets_nothing(world: World) -> None:
     """Not even the good ones beside it."""
     with pytest.raises(InvalidInput):
         await world.cache.configure("acme", {"ttl_s": 5, "partition": "world"})
-    assert await world.cache.settings("acme") == CacheSettings()
+    assert await world.cache.settings("acme") == CacheSettings(similarity=0.8)
 
 
 async def _rows(world: World, table: str) -> int:

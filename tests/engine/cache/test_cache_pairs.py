@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cache import Scored, interval, pairs, scored
+from engine import Embedder
+from engine.cache.embedding import Offline
 from engine.cache.settings import SIMILARITY, CacheSettings
 
 
@@ -58,7 +60,7 @@ def test_the_page_shows_what_the_benchmark_finds(all_scored: list[Scored]) -> No
 
 
 def test_the_default_is_the_threshold_that_was_chosen() -> None:
-    """And the interval is Wilson's: no false hit in 700 is not the same as none ever."""
-    assert CacheSettings().similarity == SIMILARITY
+    """A tenant that sets none has it. The interval is Wilson's: no false hit in 700 is not the same as none ever."""
+    assert (CacheSettings().similarity, Offline(Embedder()).similarity) == (0.0, SIMILARITY)
     low, high = interval(0, 700)
     assert low == pytest.approx(0, abs=1e-12) and high == pytest.approx(0.00546, abs=1e-4)

@@ -56,8 +56,10 @@ async def test_everything_at_once_breaks_nothing(database: Database, caplog: pyt
 
 
 def test_the_memory_of_questions_is_bounded_and_tidied() -> None:
-    """Families used least recently go first; what has ended goes when something comes."""
-    known = Nearest(most_vectors=4)
+    """Families used least recently go first, then the oldest; what has ended goes when something comes, and so do
+    vectors of other dimensions.
+    """
+    known = Nearest(most_numbers=16)
     vector = numpy.eye(4, dtype="f4")[0]
 
     def items(*seqs: int, ends_at_us: int = 100) -> list[tuple[int, bytes]]:
@@ -72,5 +74,9 @@ def test_the_memory_of_questions_is_bounded_and_tidied() -> None:
     assert known.candidates(c, 8, vector, 0.8, 8) == []
     known.add(a, items(1, 2, 9, ends_at_us=300), now_us=200)
     assert [seq for seq, _ in known.candidates(a, 7, vector, 0.8, 8)] == [9]
-    known.forget(a, 9)
+    known.add(a, [(10, packed(7, 300, numpy.ones(2, dtype="f4")))], now_us=200)
     assert known.candidates(a, 7, vector, 0.8, 8) == []
+    known.add(a, items(11, 12, 13, 14, 15, ends_at_us=300), now_us=200)
+    assert [seq for seq, _ in known.candidates(a, 7, vector, 0.8, 8)] == [15, 14, 13, 12]
+    known.forget(a, 15)
+    assert [seq for seq, _ in known.candidates(a, 7, vector, 0.8, 8)] == [14, 13, 12]
