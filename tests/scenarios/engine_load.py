@@ -20,6 +20,7 @@ class Answer:
     number: int
     streamed: bool
     status: int = 0
+    request_id: str = ""
     code: str = ""
     """of the error: of HTTP, of a stream's last frame, or the connection's"""
     first_s: float = 0.0
@@ -97,7 +98,7 @@ class Load:
         self, session: aiohttp.ClientSession, url: str, answer: Answer, began: float, body: dict[str, Any]
     ) -> None:
         async with session.post(f"{url}/v1/chat/completions", json=body) as reply:
-            answer.status = reply.status
+            answer.status, answer.request_id = reply.status, reply.headers.get("X-P402-Request-ID", "")
             if reply.status != 200 or not answer.streamed:
                 said = json.loads(await reply.read())
                 if reply.status != 200:
