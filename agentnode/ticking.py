@@ -17,9 +17,10 @@ def scheduled(ticks: Sequence[Tick]) -> Iterator[None]:
     """Call each of `(seconds, what)` at its interval, never twice at once, while the block lasts."""
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-    scheduler = AsyncIOScheduler()
+    # A busy process is late; by default a round that is late by a second would be left out.
+    scheduler = AsyncIOScheduler(job_defaults={"misfire_grace_time": None, "max_instances": 1, "coalesce": True})
     for interval_s, what in ticks:
-        scheduler.add_job(_quietly, "interval", [what], seconds=interval_s, max_instances=1, coalesce=True)
+        scheduler.add_job(_quietly, "interval", [what], seconds=interval_s)
     scheduler.start()
     try:
         yield

@@ -1,11 +1,17 @@
-"""Numbered chat completions over real HTTP, so many at a time, and what became of each."""
+"""Numbered chat completions over real HTTP, so many at a time, and what became of each.
+
+`python -m tests.scenarios.engine_load` is a client of its own: it reads its orders as JSON from stdin, prints `ready`,
+waits for another line, and prints how the answers ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,12 +43,12 @@ class Answer:
 
 def body_of(number: int, streamed: bool, **more: Any) -> dict[str, Any]:
     """Four words come back for it."""
-    said = f"#{number} two words"
     return {
         "model": "m1",
-        "messages": [{"role": "user", "content": said}],
+        "messages": [{"role": "user", "content": f"#{number} two words"}],
         "max_tokens": 64,
         "stream": streamed,
+        "metadata": {"number": str(number)},
         **more,
     }
 
@@ -121,3 +127,16 @@ def _read_frame(frame: dict[str, Any], answer: Answer, began: float) -> None:
     answer.metadata = frame.get("p402_metadata") or answer.metadata
     if not answer.first_s and any(choice["delta"].get("content") for choice in frame["choices"]):
         answer.first_s = time.perf_counter() - began
+
+
+def main() -> None:
+    orders = json.loads(sys.stdin.readline())
+    print("ready", flush=True)
+    sys.stdin.readline()
+    load = Load(orders["urls"], orders["key"], orders["connections"])
+    answers = asyncio.run(load.run(range(orders["first"], orders["first"] + orders["count"]), **orders["more"]))
+    print(json.dumps(Counter(answer.code or "whole" for answer in answers)))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ from tests.upstream.behaviour import Behaviour
 
 _NUMBER = re.compile(r"#(\d+)")
 _HANGS_S = 3_600.0
-ANSWERS = ("answer", "lie")
+ANSWERS = ("answer", "lie", "dear")
 """What a caller can be given."""
 
 
@@ -43,6 +43,8 @@ class Phase:
     """the answer breaks off in the middle, after the first token of a stream"""
     lie: float = 0.0
     """a whole answer with a count of tokens that cannot be"""
+    dear: float = 0.0
+    """a whole answer, billed at 100 tokens whatever was allowed"""
     delay_s: float = 0.0
 
     @property
@@ -50,7 +52,7 @@ class Phase:
         return [(name, getattr(self, name)) for name in _FAULTS]
 
 
-_FAULTS = ("error", "overloaded", "busy", "hang", "drop", "cut", "lie")
+_FAULTS = ("error", "overloaded", "busy", "hang", "drop", "cut", "lie", "dear")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class FaultScript:
                 return Behaviour(delay_s=delay_s, cut_after=2)
             case "lie":
                 return Behaviour(delay_s=delay_s, usage={"prompt_tokens": 10**8, "completion_tokens": 10**8})
+            case "dear":
+                return Behaviour(delay_s=delay_s, usage={"prompt_tokens": 10, "completion_tokens": 100})
         return Behaviour(delay_s=delay_s)
 
     def _phase(self, number: int) -> Phase:
