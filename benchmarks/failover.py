@@ -26,9 +26,9 @@ import httpx
 
 from tests.scenarios.engine_load import Answer, Load, body_of
 from tests.scenarios.engine_node import EngineNode, api, closed_port, new_key, running, settings_of, upstream
-from tests.upstream import FakeUpstream, FaultScript, Phase, random_script, run_upstream
+from tests.upstream import FakeUpstream, FaultScript, Phase, random_scripts, run_upstream
 
-FIRST_BYTE_S = 1.0
+FIRST_BYTE_S = 2.0
 """The stated time-out: who is silent for longer has failed."""
 DEADLINE_S = 30.0
 CONNECTIONS = 48
@@ -82,7 +82,7 @@ def no_perfect_upstream(requests: int, seed: int) -> Run:
 
 def random_faults(requests: int, seed: int) -> tuple[Run, dict[str, FaultScript]]:
     """Three upstreams of which each has its own weather."""
-    scripts = {name: random_script(seed, name, requests, ANSWER_S) for name in NAMES}
+    scripts = random_scripts(seed, NAMES, requests, ANSWER_S)
     with contextlib.ExitStack() as stack:
         started = {name: stack.enter_context(run_upstream(script=scripts[name])) for name in NAMES}
         return _run(requests, {name: one.api for name, one in started.items()}, started), scripts

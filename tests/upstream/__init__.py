@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.upstream.faults import FaultScript, Phase, random_script
+from tests.upstream.faults import FaultScript, Phase, random_scripts
 from tests.upstream.process import FakeUpstream, run_upstream
 
-__all__ = ["FakeUpstream", "FaultScript", "Phase", "random_script", "run_upstream"]
+__all__ = ["FakeUpstream", "FaultScript", "Phase", "random_scripts", "run_upstream"]

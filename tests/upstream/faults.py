@@ -6,6 +6,7 @@ drawn apart, so that one who comes again may have luck.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import random
@@ -115,6 +116,7 @@ class FaultScript:
         return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest()) / 2**64
 
 
+DOWN = (Phase(overloaded=1.0), Phase(drop=1.0))
 WEATHER = (
     Phase(error=0.01),
     Phase(error=0.01),
@@ -122,19 +124,25 @@ WEATHER = (
     Phase(busy=0.05, hang=0.02, cut=0.01),
     Phase(error=0.3, drop=0.1),
     Phase(lie=0.05, cut=0.02, error=0.02),
-    Phase(overloaded=1.0),
-    Phase(drop=1.0),
+    *DOWN,
 )
 """What an upstream's next hundreds of requests may be like."""
 
 
-def random_script(seed: int, name: str, requests: int, delay_s: float, shortest: int = 500) -> FaultScript:
-    """Phases of `shortest` to ten times as many requests, drawn from WEATHER."""
-    chance, phases, first = random.Random(f"{seed} {name}"), [], 0
+def random_scripts(seed: int, names: Sequence[str], requests: int, delay_s: float) -> dict[str, FaultScript]:
+    """Every 200 to 2,000 requests about half of the upstreams change their weather. They are never all down at once."""
+    chance = random.Random(seed)
+    phases: dict[str, list[Phase]] = {name: [] for name in names}
+    now, first = [WEATHER[0]] * len(names), 0
     while first < requests:
-        phases.append(Phase(**{**asdict(chance.choice(WEATHER)), "first": first, "delay_s": delay_s}))
-        first += chance.randint(shortest, 10 * shortest)
-    return FaultScript(seed, name, tuple(phases))
+        drawn = [chance.choice(WEATHER) if chance.random() < 0.5 else weather for weather in now]
+        if all(weather in DOWN for weather in drawn):
+            continue
+        now = drawn
+        for name, weather in zip(names, now, strict=True):
+            phases[name].append(dataclasses.replace(weather, first=first, delay_s=delay_s))
+        first += chance.randint(200, 2_000)
+    return {name: FaultScript(seed, name, tuple(made)) for name, made in phases.items()}
 
 
 def number_of(messages: Sequence[dict[str, Any]]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class FakeUpstream:
     def until(self, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Asks until its calls are as wanted; the test's own time limit ends it."""
         while not reached(seen := self.calls()):
-            pass
+            time.sleep(0.005)
         return seen
 
 
