@@ -161,35 +161,33 @@ async def test_without_room_nothing_leaves(node: Node, upstream: FakeUpstream) -
     assert await node.events() == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "decision", "is_charged"),
-    [
-        ({"status": 500}, "upstream_failed", True),
-        ({"status": 429}, "upstream_refused", False),
-        ({"status": 400}, "upstream_refused", False),
-        ({"raw": "no JSON"}, "upstream_failed", True),
-        ({"raw": '{"data": []}'}, "upstream_failed", True),
-        ({"raw": '{"data": [{"embedding": [true, 1.0]}]}'}, "upstream_failed", True),
-        ({"raw": '{"data": [{"embedding": [0.0, 0.0]}]}'}, "upstream_failed", True),
-        ({"raw": '{"data": [{"embedding": [1e400, 1.0]}]}'}, "upstream_failed", True),
-        ({"raw": '{"data": [{"embedding": "AACAPw=="}]}'}, "upstream_failed", True),
-        ({"gate_after": 0}, "upstream_failed", True),
-    ],
-)
-async def test_a_failing_upstream_is_a_miss_and_is_booked(
-    node: Node, upstream: FakeUpstream, fault: dict[str, Any], decision: str, is_charged: bool
-) -> None:
+FAULTS: list[tuple[dict[str, Any], str, bool]] = [
+    ({"status": 500}, "upstream_failed", True),
+    ({"status": 429}, "upstream_refused", False),
+    ({"status": 400}, "upstream_refused", False),
+    ({"raw": "no JSON"}, "upstream_failed", True),
+    ({"raw": '{"data": []}'}, "upstream_failed", True),
+    ({"raw": '{"data": [{"embedding": [true, 1.0]}]}'}, "upstream_failed", True),
+    ({"raw": '{"data": [{"embedding": [0.0, 0.0]}]}'}, "upstream_failed", True),
+    ({"raw": '{"data": [{"embedding": [1e400, 1.0]}]}'}, "upstream_failed", True),
+    ({"raw": '{"data": [{"embedding": "AACAPw=="}]}'}, "upstream_failed", True),
+    ({"gate_after": 0}, "upstream_failed", True),
+]
+
+
+async def test_a_failing_upstream_is_a_miss_and_is_booked(node: Node, upstream: FakeUpstream) -> None:
     """Refused calls cost nothing, others the estimate; a mute one is given up; the exact half goes on."""
     await node.keep(ONE)
-    broken = node.stating(timeout_s=0.2)
-    upstream.behave(embeddings=fault)
-    assert await broken.text(OTHER) is None
-    assert await broken.text(ONE) == "Paris."
-    failed, *_ = await node.events()
-    assert (failed.decision, failed.cost_usd_nanos > 0) == (decision, is_charged)
-    assert len(await node.events()) == len(upstream.calls()["embedded"]) == 2
-    assert (await node.spent_and_held())[1] == 0
-    await broken.cache.close()
+    for made, (fault, decision, is_charged) in enumerate(FAULTS, 2):
+        broken = node.stating(timeout_s=0.2)
+        upstream.behave(embeddings=fault)
+        assert await broken.text(OTHER) is None, fault
+        assert await broken.text(ONE) == "Paris.", fault
+        events = await node.events()
+        assert (events[0].decision, events[0].cost_usd_nanos > 0) == (decision, is_charged), fault
+        assert len(events) == len(upstream.calls()["embedded"]) == made, fault
+        assert (await node.spent_and_held())[1] == 0, fault
+        await broken.cache.close()
 
 
 async def test_an_upstream_that_fails_and_fails_is_left_alone(node: Node, upstream: FakeUpstream) -> None:
