@@ -86,26 +86,27 @@ class Engine:
     ) -> Completion:
         """The whole answer, captured. Raises what `quote` does, the guard's refusals, and UpstreamError leaves."""
         order = Order(request, account, call, options, self._clock.now_us())
-        asked = self._asked(order)
-        if asked is not None and (hit := await self._from_cache(order, asked)) is not None:
-            return hit
-        attempts = self._attempts(order)
-        try:
-            async for attempt in attempts:
-                async with attempt:
-                    limit = attempt.metered.limit.max_tokens
-                    answer = await attempt.provider.complete(attempt.model, request, limit, attempt.timing)
-                    provider_us = self._clock.now_us() - attempt.sent_us
-                    output_tokens = answer.usage.completion_tokens if answer.usage else 0
-                    attempts.route.answered(took_ms=provider_us / 1_000, output_tokens=output_tokens)
-                    for choice in answer.choices:
-                        attempt.metered.saw(_size(choice["message"]))
-                    kept = await self._replies.kept(order, attempt.metered.event_id, answer.body)
-                    settled = await attempt.metered.capture(answer.usage, kept)
-                    return await self._completed(order, asked, attempt, answer.body, settled, provider_us)
-        except AgentNodeError as error:
-            await self._refused(order, attempts, error)
-            raise
+        with self._replies.at_work(order):
+            asked = self._asked(order)
+            if asked is not None and (hit := await self._from_cache(order, asked)) is not None:
+                return hit
+            attempts = self._attempts(order)
+            try:
+                async for attempt in attempts:
+                    async with attempt:
+                        limit = attempt.metered.limit.max_tokens
+                        answer = await attempt.provider.complete(attempt.model, request, limit, attempt.timing)
+                        provider_us = self._clock.now_us() - attempt.sent_us
+                        output_tokens = answer.usage.completion_tokens if answer.usage else 0
+                        attempts.route.answered(took_ms=provider_us / 1_000, output_tokens=output_tokens)
+                        for choice in answer.choices:
+                            attempt.metered.saw(_size(choice["message"]))
+                        kept = await self._replies.kept(order, attempt.metered.event_id, answer.body)
+                        settled = await attempt.metered.capture(answer.usage, kept)
+                        return await self._completed(order, asked, attempt, answer.body, settled, provider_us)
+            except AgentNodeError as error:
+                await self._refused(order, attempts, error)
+                raise
         raise AssertionError("a route ends by an answer or an error")
 
     async def stream(
@@ -117,22 +118,22 @@ class Engine:
         closing the generator (or cancelling who iterates) stops the upstream and captures what was produced.
         """
         order = Order(request, account, call, options, self._clock.now_us())
-        asked = self._asked(order)
-        if asked is not None and (hit := await self._from_cache(order, asked)) is not None:
-            for chunk in as_chunks(hit):
-                yield chunk
-            return
-        attempts = self._attempts(order)
-        try:
-            async for attempt in attempts:
-                async with attempt:
-                    async with contextlib.aclosing(self._relayed(order, asked, attempts, attempt)) as chunks:
+        with self._replies.at_work(order):
+            asked = self._asked(order)
+            if asked is not None and (hit := await self._from_cache(order, asked)) is not None:
+                for chunk in as_chunks(hit):
+                    yield chunk
+                return
+            attempts = self._attempts(order)
+            try:
+                async for attempt in attempts:
+                    async with attempt, contextlib.aclosing(self._relayed(order, asked, attempts, attempt)) as chunks:
                         async for chunk in chunks:
                             yield chunk
-                    return
-        except AgentNodeError as error:
-            await self._refused(order, attempts, error)
-            raise
+                        return
+            except AgentNodeError as error:
+                await self._refused(order, attempts, error)
+                raise
 
     async def joined(self, account: Account, call: Call) -> Completion | None:
         """What became of an equal request that was sent before, within the time that answers are kept: its answer,

@@ -6,6 +6,8 @@ OpenAI's SDKs send no idempotency key and retry by themselves, with `X-Stainless
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -28,6 +30,21 @@ _AGAIN_MS = 1_000
 class Replies:
     def __init__(self, spend: Spend, events: Events, vault: Vault, clock: Clock) -> None:
         self._spend, self._events, self._vault, self._clock = spend, events, vault, clock
+        self._at_work: dict[tuple[str, str], asyncio.Event] = {}
+
+    @contextlib.contextmanager
+    def at_work(self, order: Order) -> Iterator[None]:
+        """While a request is at work in this process its retries wait for its end: between two attempts, and before
+        the first, it holds nothing by which they could know."""
+        key, ended = (order.account.tenant_id, order.call.retry_key or ""), asyncio.Event()
+        if order.call.retry_key is not None:
+            self._at_work[key] = ended
+        try:
+            yield
+        finally:
+            ended.set()
+            if self._at_work.get(key) is ended:
+                del self._at_work[key]
 
     async def kept(self, order: Order, event_id: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """The row that is written with the capture, where the client may ask for the answer again."""
@@ -41,12 +58,23 @@ class Replies:
         since_us = self._clock.now_us() - kept_s * SECOND_US
         give_up_us = self._clock.now_us() + int(JOIN_S * SECOND_US)
         while True:
+            await self._ended(tenant_id, retry_key, give_up_us)
             twin = await self._spend.twin(tenant_id, retry_key, since_us)
             if twin is None or twin.state != "held":
                 return None if twin is None else await self._answer_of(twin)
             if self._clock.now_us() > give_up_us:
-                raise RequestInProgress("the same request is still at work", retry_after_ms=_AGAIN_MS)
+                raise _still_at_work()
             await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _ended(self, tenant_id: str, retry_key: str, give_up_us: int) -> None:
+        """Waits for the request's end where it is at work in this process. Raises RequestInProgress."""
+        ended = self._at_work.get((tenant_id, retry_key))
+        if ended is not None:
+            try:
+                async with asyncio.timeout(max(0, give_up_us - self._clock.now_us()) / SECOND_US):
+                    await ended.wait()
+            except TimeoutError:
+                raise _still_at_work() from None
 
     async def _answer_of(self, twin: Hold) -> Completion | None:
         if twin.state != "captured" or twin.event_id is None:
@@ -79,6 +107,10 @@ class Replies:
             overrun_usd_nanos=event.overrun_usd_nanos,
             request_id=event.request_id,
         )
+
+
+def _still_at_work() -> RequestInProgress:
+    return RequestInProgress("the same request is still at work", retry_after_ms=_AGAIN_MS)
 
 
 def _ref(event_id: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from engine import Call, Options, Upstream
+from engine import Call, Completion, Options, Upstream
 from engine.errors import StreamCut, UpstreamError
 from ledger.database import Database
 from ledger.spend import NewBudget, count, slot
-from tests.engine.world import MODEL, account, ask, built
+from tests.engine.world import MODEL, World, account, ask, built
 from tests.upstream import FakeUpstream
 
 pytestmark = pytest.mark.database
@@ -94,3 +95,28 @@ async def test_without_failover_the_first_failure_is_the_answer(database: Databa
         with pytest.raises(UpstreamError):
             await world.engine.complete(ANY, world.account, Call("req_1"), Options(failover=False))
         assert upstream.count == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_retry_waits_for_the_first_between_its_attempts_too(
+    database: Database, upstream: FakeUpstream, streamed: bool
+) -> None:
+    """It holds nothing while it waits for a limit, and yet it is at work: one answer, one charge."""
+    call, waits = Call("req_1", retry_key="same", keep_s=600), Options(rate_limit_strategy="queue")
+    async with built(database, upstream.api) as world:
+        upstream.behave({"status": 429, "retry_after": "0.1"})
+        first = asyncio.create_task(_answer(world, call, waits, streamed))
+        while not await world.rows():
+            await asyncio.sleep(0)
+        assert not first.done()
+        joined = await world.engine.joined(world.account, call)
+        assert joined is not None and joined.id == (await first).id
+        assert upstream.count == 2
+
+
+async def _answer(world: World, call: Call, options: Options, streamed: bool) -> Completion:
+    if not streamed:
+        return await world.engine.complete(ANY, world.account, call, options)
+    chunks = [chunk async for chunk in world.engine.stream(ANY, world.account, call, options)]
+    assert chunks[-1].completion is not None
+    return chunks[-1].completion
