@@ -42,6 +42,7 @@ OFFLINE = Model(
     test=True,
 )
 _MOST_NAMES = 10_000
+_LONGEST_NAME = 200
 
 
 class Catalog:
@@ -96,10 +97,12 @@ class Catalog:
         """The models that a caller can mean by a name, over all providers, in the order of their ids."""
         self._begin_minute(now_us)
         known = self._by_name.get(wanted)
+        if known is None and len(wanted) > _LONGEST_NAME:
+            return []
         if known is None:
             found = {model.id: model for model in self._meant(wanted, now_us)}
             known = [found[key] for key in sorted(found)]
-            if len(self._by_name) < _MOST_NAMES:
+            if known and len(self._by_name) < _MOST_NAMES:  # a stranger may ask for any name: only models are kept
                 self._by_name[wanted] = known
         return known
 

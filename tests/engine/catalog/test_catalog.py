@@ -170,3 +170,12 @@ def test_a_prices_file_of_no_use_is_refused_by_name(tmp_path: Path, content: str
 def test_the_offline_model_is_what_it_says() -> None:
     assert known().models("offline", NOW_US) == [OFFLINE]
     assert OFFLINE.quality == TIER_QUALITY["offline"] and not OFFLINE.is_free
+
+
+def test_names_that_strangers_make_up_are_not_remembered() -> None:
+    """Anybody may ask for a model by any name; of those that are none, and of endless ones, nothing is kept."""
+    catalog, endless = known(), f"gpt-4o-{'x' * 200}-2024-08-06"
+    assert catalog.named("gpt-4o", NOW_US) is catalog.named("gpt-4o", NOW_US)
+    for name in ("no-such-model", endless):
+        assert catalog.named(name, NOW_US) == []
+        assert catalog.named(name, NOW_US) is not catalog.named(name, NOW_US)
