@@ -208,7 +208,9 @@ def _async_url(url: str) -> URL:
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None})
+    engine = create_async_engine(
+        url, hide_parameters=True, connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None}
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:
@@ -229,6 +231,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
 def _postgres_engine(url: URL) -> AsyncEngine:
     return create_async_engine(
         url,
+        hide_parameters=True,
         pool_size=8,
         max_overflow=8,
         connect_args={
