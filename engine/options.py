@@ -112,8 +112,8 @@ def _weights(param: str, value: dict[Any, Any]) -> Weights:
 
 
 def _name(param: str, value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_LENGTH:
-        raise InvalidInput(param, f"must be a text of 1 to {MAX_NAME_LENGTH} characters")
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_LENGTH or not value.isprintable():
+        raise InvalidInput(param, f"must be a text of 1 to {MAX_NAME_LENGTH} printable characters")
     return value
 
 

@@ -91,6 +91,7 @@ class CompletionRequest:
         found["forwarded"] = {name: value for name, value in self.options.items() if value is not None}
         found["images"] = [part["image_url"]["url"] for part in _parts(self.messages) if part["type"] == "image_url"]
         found["texts"] = [text_of(message) for message in self.messages]
+        _check_options(self.forwarded)
         found["prompt_bytes"] = _prompt_bytes(self.messages, self.forwarded)
         found["read_bytes"] = _read_bytes(self.texts, self.messages, self.forwarded)
         found["needs"] = _needs(self.forwarded, bool(self.images))
@@ -119,6 +120,15 @@ def text_of(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in content or () if part.get("type") == "text")
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Each can be written as JSON, wherever it is put: nested less deep than any writer allows."""
+    for name in options.keys() - _IN_PROMPT:
+        try:
+            orjson.dumps([[[[options[name]]]]])
+        except (TypeError, ValueError):
+            raise InvalidInput(name, "must be JSON, and nested less than 250 deep") from None
 
 
 def _prompt_bytes(messages: list[dict[str, Any]], options: dict[str, Any]) -> int:

@@ -1,12 +1,14 @@
-"""How large a body may be, whoever sends it: the framework reads it whole before it looks for a key."""
+"""What is read of a request, whoever sends it: a body up to a bound, since the framework reads it whole before it looks
+for a key, and no path that a database could not look for."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentnode.api.completions import PATHS
+from agentnode.api.errors import render
 from agentnode.api.incoming import MAX_BODY_BYTES
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, NotFound
 
 MAX_BYTES = 2_000_000
 _OF_COMPLETIONS = (*PATHS, "/api/v2/route/explain")
@@ -21,6 +23,9 @@ class BoundedBodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if "\0" in scope["path"]:
+            await render(NotFound("there is nothing at a path with NUL in it"))(scope, receive, send)
             return
         most = MAX_BODY_BYTES if scope["path"] in _OF_COMPLETIONS else MAX_BYTES
         size = 0

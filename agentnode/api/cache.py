@@ -30,7 +30,7 @@ def router(cache: Cache, needs: Needs) -> APIRouter:
         model, entry = named.pop("model", None), named.pop("id", None)
         for name in named:
             raise InvalidInput(name, "is not known here: name a model, an id, or nothing for all entries")
-        if model is not None and not isinstance(model, str):
+        if model is not None and not (isinstance(model, str) and model.isprintable()):
             raise InvalidInput("model", "must be the id of a model")
         number = None if entry is None else _number("id", entry)
         return {"invalidated": await cache.invalidate(caller.tenant_id, model=model, entry=number)}

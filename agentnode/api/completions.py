@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from agentnode.api.answers import chunk_bytes, error_frame, headers_of, usage_chunk, whole
 from agentnode.api.auth import caller_of
 from agentnode.api.errors import render
-from agentnode.api.incoming import delivery_of, read_body, retry_of
+from agentnode.api.incoming import delivery_of, in_one_order, read_body, retry_of
 from agentnode.api.keyed import Keyed, Reply
 from engine import (
     Call,
@@ -101,7 +101,7 @@ class Completions:
             raise InvalidInput("body", "is not valid JSON") from None
         key = headers.get(b"idempotency-key")
         if key is not None:
-            raw = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+            raw = in_one_order(body)
         asked = await self._asked(caller, body, raw, headers, request_id)
         retried = key is not None or headers.get(b"x-stainless-retry-count", b"0") != b"0"
         try:

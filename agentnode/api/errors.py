@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from ledger.errors import AgentNodeError, InvalidInput, NotFound
@@ -30,7 +31,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-def render(error: AgentNodeError) -> JSONResponse:
+def render(error: AgentNodeError) -> Response:
     headers: dict[str, str] = {}
     if error.retry_after_ms is not None:
         headers = {"Retry-After": str(-(-error.retry_after_ms // 1000)), "retry-after-ms": str(error.retry_after_ms)}
@@ -38,22 +39,23 @@ def render(error: AgentNodeError) -> JSONResponse:
         headers["x-should-retry"] = "false"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"error": error.as_dict()}, error.status, headers)
+    # In ASCII: a message that quotes what was sent can hold text that has no UTF-8.
+    return Response(json.dumps({"error": error.as_dict()}), error.status, headers, "application/json")
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, AgentNodeError)
     return render(error)
 
 
-async def _malformed(_: Request, error: Exception) -> JSONResponse:
+async def _malformed(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = dict(error.errors()[0])
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     return render(InvalidInput(".".join(where) or "body", f"is not valid: {first['msg']}"))
 
 
-async def _framework(request: Request, error: Exception) -> JSONResponse:
+async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, AgentNodeError):  # raised while the body was read
         return render(error.__cause__)
@@ -64,6 +66,6 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
     return render(InvalidInput("body", "is not valid JSON"))
 
 
-async def _bug(request: Request, error: Exception) -> JSONResponse:
+async def _bug(request: Request, error: Exception) -> Response:
     _log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
     return render(AgentNodeError("something unexpected happened; the operator's log has it"))

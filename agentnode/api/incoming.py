@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import orjson
 from starlette.types import Receive
 
 from agentnode.api.keyed import KEEP_S
@@ -30,6 +31,14 @@ async def read_body(receive: Receive) -> bytes:
         if size > MAX_BODY_BYTES:
             raise InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
     return b"".join(parts)
+
+
+def in_one_order(body: Any) -> bytes:
+    """The same bytes for the same body, in whichever order it names its fields. Raises InvalidInput."""
+    try:
+        return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        raise InvalidInput("body", "is nested too deep") from None
 
 
 def delivery_of(body: dict[str, Any], keyed: bool) -> tuple[bool, bool]:

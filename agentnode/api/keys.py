@@ -75,6 +75,8 @@ def _asked(body: dict[str, Any]) -> tuple[frozenset[str], str | None]:
     role, scopes = body.get("role"), body.get("scopes")
     if (role is None) == (scopes is None):
         raise InvalidInput("scopes", "or role must be given, one of the two")
+    if not isinstance(role, str | None):
+        raise InvalidInput("role", "must be a name")
     if role is not None:
         return scopes_of_role(role), role
     if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastapi import APIRouter
@@ -106,7 +105,7 @@ def _asked(body: dict[str, Any]) -> NewSession:
 
 
 def _seconds(hours: Any) -> int:
-    if isinstance(hours, bool) or not isinstance(hours, int | float) or not math.isfinite(hours):
+    if isinstance(hours, bool) or not isinstance(hours, int | float) or hours != hours:  # NaN
         raise InvalidInput("expires_in_hours", "must be a number")
     return int(min(max(hours, 0), 1_000_000) * 3600)
 

@@ -179,6 +179,7 @@ def _kind(movement: Movement) -> EntryKind:
 def _position(cursor: str) -> tuple[int, str, int]:
     at_us, _, rest = cursor.partition(":")
     movement_id, _, balance = rest.rpartition(":")
-    if not (at_us.isascii() and at_us.isdigit() and balance.isascii() and balance.isdigit() and len(cursor) < 200):
+    numbers = all(each.isascii() and each.isdigit() and len(each) < 20 for each in (at_us, balance))
+    if not numbers or int(at_us) >= 2**63 or not movement_id.isascii() or not movement_id.isprintable():
         raise InvalidInput("cursor", "must be the next_cursor of a page")
     return int(at_us), movement_id, int(balance)
