@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import MetaData, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -188,6 +188,8 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise DatabaseUnavailable("the connection to the database was lost; try again") from error
+            if error.statement is None and not isinstance(error, IntegrityError):  # it lets nobody in
+                raise DatabaseUnavailable("the database takes no connection; try again") from error
             raise
         except OSError as error:
             if self.is_sqlite:

@@ -114,20 +114,23 @@ class PostgresLedger:
 
     async def _connect(self) -> asyncpg.Connection[Any]:
         limit_ms = int(self._wait_s * 1_000)
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=self._wait_s,
-            command_timeout=self._wait_s,
-            # Set here and not by SET, which a reset would undo.
-            server_settings={
-                "application_name": "agentnode-spend",
-                "lock_timeout": str(limit_ms // 2),
-                "statement_timeout": str(limit_ms),
-                "jit": "off",
-                # A plan that is made while a table is empty scans it, and is kept while the table grows.
-                "enable_seqscan": "off",
-            },
-        )
+        try:
+            connection = await asyncpg.connect(
+                self._dsn,
+                timeout=self._wait_s,
+                command_timeout=self._wait_s,
+                # Set here and not by SET, which a reset would undo.
+                server_settings={
+                    "application_name": "agentnode-spend",
+                    "lock_timeout": str(limit_ms // 2),
+                    "statement_timeout": str(limit_ms),
+                    "jit": "off",
+                    # A plan that is made while a table is empty scans it, and is kept while the table grows.
+                    "enable_seqscan": "off",
+                },
+            )
+        except asyncpg.PostgresError as error:  # it is there, and lets nobody in
+            raise ConnectionError(str(error)) from error
         if await connection.fetchval("SELECT to_regproc($1)", _FUNCTION) is None:
             async with connection.transaction():
                 await connection.execute(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
