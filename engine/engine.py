@@ -329,6 +329,8 @@ class Engine:
         if "refused" not in attempts.verdicts.said.values() or isinstance(error, RateLimitExceeded | TooManyConcurrent):
             return
         account, call = order.account, order.call
+        if not self._guard.books_refusal(account.tenant_id):
+            return
         event = EventDraft(
             kind="refusal",
             tenant_id=account.tenant_id,

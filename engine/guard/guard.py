@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,13 +11,15 @@ from engine.guard.anomaly import MIN_SAMPLES, Costs, is_anomalous
 from engine.guard.bounds import Bound
 from engine.guard.layers import Layer, Verdicts, error_of, layer_of
 from ledger.accounts import Account
-from ledger.clock import Clock
+from ledger.clock import SECOND_US, Clock
 from ledger.errors import AgentNodeError, BudgetRefused
 from ledger.events import EconomicEvent
 from ledger.money import usd_exact
 from ledger.spend import Spend, Take
 
 _MANY_TENANTS = 10_000
+MOST_BOOKED = 60
+"""Refusals of a tenant that are booked in a minute: an agent that asks on without money must not fill the disk."""
 
 
 class PastCalls(Protocol):
@@ -34,6 +36,7 @@ class Guard:
     def __init__(self, spend: Spend, past: PastCalls, clock: Clock) -> None:
         self._spend, self._past, self._clock = spend, past, clock
         self._costs: OrderedDict[str, Costs] = OrderedDict()
+        self._minute, self._booked = 0, Counter[str]()
 
     async def admit(self, account: Account, bound: Bound, verdicts: Verdicts) -> None:
         """Judges what the call can cost. Raises CostAnomalous (only where the policy is hard), RequestTooExpensive,
@@ -72,6 +75,14 @@ class Guard:
         self._costs[account.tenant_id] = costs.with_cost(bound.usd_nanos)
         if len(self._costs) > _MANY_TENANTS:
             self._costs.popitem(last=False)
+
+    def books_refusal(self, tenant_id: str) -> bool:
+        """Whether one more of the tenant's refusals is booked in this minute."""
+        minute = self._clock.now_us() // (60 * SECOND_US)
+        if minute != self._minute:
+            self._minute, self._booked = minute, Counter()
+        self._booked[tenant_id] += 1
+        return self._booked[tenant_id] <= MOST_BOOKED
 
     async def _learned(self, tenant_id: str) -> Costs:
         costs = Costs()

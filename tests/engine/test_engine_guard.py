@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import Call, Catalog, Engine, Providers
 from engine.errors import (
     CostAnomalous,
     DailyLimitExceeded,
@@ -21,7 +22,9 @@ from engine.errors import (
 from engine.guard import Guard, Verdicts, afforded, bound
 from engine.guard.anomaly import MIN_SAMPLES, Costs, is_anomalous
 from engine.guard.bounds import FAIR_TOKENS, LEAST_TOKENS
+from engine.guard.guard import MOST_BOOKED
 from engine.guard.layers import LAYERS, error_of
+from engine.providers import Embedder, OfflineProvider
 from ledger.accounts import DEFAULT_LIMITS, Policy
 from ledger.clock import SystemClock
 from ledger.database import Database
@@ -29,8 +32,10 @@ from ledger.errors import AgentNodeError, BudgetRefused
 from ledger.events import EconomicEvent, Events
 from ledger.money import NANOS_PER_USD
 from ledger.spend import NewBudget, Spend, count, slot
+from ledger.vault import Vault
 from tests.engine.routing.models import MODELS
 from tests.engine.world import account, ask
+from tests.ledger.parts import MemoryKey, SetClock
 
 DEAR = MODELS[0]
 
@@ -151,3 +156,25 @@ async def test_of_several_layers_that_refuse_the_first_is_named(
     mine = account(count("rate:t"), slot("slots:t"), policy=Policy(cheap, billing="open"))
     with pytest.raises(error):
         await guard.admit(mine, limit, Verdicts())
+
+
+async def test_an_agent_that_asks_on_without_money_does_not_fill_the_disk(database: Database) -> None:
+    """Its first refusals of a minute are booked, the others are told to it only; the next minute begins anew."""
+    clock = SetClock()
+    spend = Spend(database, clock, "test")
+    await spend.start()
+    await spend.open_budget(NewBudget("open:tenant", "tenant", "open", 0))
+    events, vault = Events(database), Vault(database, clock, MemoryKey())
+    providers = Providers([OfflineProvider(Embedder(), clock)])
+    engine = Engine(spend, events, vault, Catalog.load(), providers, clock)
+    try:
+        for asked in range(MOST_BOOKED + 3):
+            with pytest.raises(FundsInsufficient):
+                await engine.complete(ask("One.", model="offline/extract"), account(), Call(f"req_{asked}"))
+        assert len(await events.latest("tenant", "refusal", 1_000)) == MOST_BOOKED
+        clock.pass_s(60)
+        with pytest.raises(FundsInsufficient):
+            await engine.complete(ask("One.", model="offline/extract"), account(), Call("req_later"))
+        assert len(await events.latest("tenant", "refusal", 1_000)) == MOST_BOOKED + 1
+    finally:
+        await spend.close()
