@@ -51,5 +51,6 @@ class Model:
         return self.price.is_free
 
     def answers_to(self, wanted: str) -> bool:
-        """By its id, its upstream's name, or what else it is called: `openai/gpt-4o` also names OpenRouter's."""
-        return wanted in (self.id, self.name) or plain(wanted) in self.aliases
+        """By its id, its upstream's name, in capitals or not, or what else it is called: `openai/gpt-4o` also names
+        OpenRouter's."""
+        return wanted.lower() in (self.id.lower(), self.name.lower()) or plain(wanted) in self.aliases

@@ -186,12 +186,12 @@ def test_json_answers_are_parsed_into_what_was_asked_for(user: User, upstream: F
     assert upstream.calls()["bodies"][-1]["response_format"]["type"] == "json_schema"
 
 
-@pytest.mark.parametrize("name", ["mock/m1", "m1", "acme/m2", "mock/acme/m2", "auto", None])
+@pytest.mark.parametrize("name", ["mock/m1", "m1", "M1", "acme/m2", "mock/acme/m2", "auto", None])
 def test_a_model_is_named_as_one_is_used_to(user: User, upstream: FakeUpstream, name: str | None) -> None:
     """By catalog id, the upstream's own name, OpenRouter's vendor/model, or not at all."""
     answer = user.sdk().chat.completions.create(messages=HELLO, model=name)  # type: ignore[arg-type]
     served = metadata(answer)["model"]
-    assert served.startswith("mock/") and (name in (None, "auto") or served.endswith(str(name)))
+    assert served.startswith("mock/") and (name in (None, "auto") or served.endswith(str(name).lower()))
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -1,17 +1,18 @@
-"""A node as users of its OpenAI face meet it: a process without a chain, before `tests/upstream`, and keys of it."""
+"""A node as users of its OpenAI face meet it: a process without a chain, before `tests/upstream`, and its users."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import openai
 
-from agentnode.cli.local import accounts, policies
-from ledger.accounts import SCOPES
+from agentnode.cli.local import accounts
+from ledger.accounts import OPERATOR
 from tests.scenarios.engine_node import EngineNode, settings_of
 
 PRICED = {
@@ -30,30 +31,33 @@ def upstream_table(name: str, api: str, *models: str, **more: Any) -> dict[str, 
 
 
 class Gateway(EngineNode):
-    """A running node. Keys and policies are made as the operator makes them, on its database."""
+    """A running node, and its operator, who makes tenants over HTTP."""
 
     def __init__(self, folder: Path, upstreams: Sequence[dict[str, Any]], **settings: Any) -> None:
         folder.mkdir(exist_ok=True)
         super().__init__(settings_of(folder, upstreams, **settings))
+        self._owners: dict[str, User] = {}
 
-    def key(
-        self, tenant_id: str, *scopes: str, billing: Literal["open", "prepaid"] = "open", policy: Any = None
-    ) -> str:
-        """A new key with these scopes, all where none are named; `policy` is the operator's frame of its tenant."""
-
+    @cached_property
+    def operator(self) -> User:
         async def make() -> str:
             async with accounts(self.settings) as own:
-                await own.ensure_tenant(tenant_id, tenant_id, billing)
-                made = await own.create_key(tenant_id, "test", scopes or sorted(SCOPES))
-            if policy is not None:
-                async with policies(self.settings) as framed:
-                    await framed.frame_tenant(tenant_id, policy)
-            return made.secret
+                await own.ensure_tenant(OPERATOR, OPERATOR)
+                return (await own.create_key(OPERATOR, "test", ["admin"])).secret
 
-        return asyncio.run(make())
+        return User(self.url, asyncio.run(make()))
 
-    def user(self, tenant_id: str, *scopes: str, **how: Any) -> User:
-        return User(self.url, self.key(tenant_id, *scopes, **how))
+    def user(self, tenant_id: str, *scopes: str, billing: str = "open", policy: dict[str, Any] | None = None) -> User:
+        """Somebody with a key of the tenant, of all scopes where none are named. A tenant that is new is made with
+        this billing, and this frame of its policy."""
+        owner = self._owners.get(tenant_id)
+        if owner is None:
+            made = self.operator.ask("POST", "/tenants", {"id": tenant_id}, 201)
+            self.operator.ask("PUT", f"/tenants/{tenant_id}/policy", {"billing": billing} | (policy or {}))
+            owner = self._owners[tenant_id] = User(self.url, made["key"]["key"])
+        if not scopes:
+            return owner
+        return User(self.url, owner.ask("POST", "/keys", {"name": "test", "scopes": list(scopes)}, 201)["key"])
 
 
 class User:
@@ -61,11 +65,17 @@ class User:
 
     def __init__(self, url: str, key: str) -> None:
         self.url, self.key = url, key
-        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        headers = {"Authorization": f"Bearer {key}"}
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False, verify=False)
 
     def sdk(self, base: str = "/v1", **settings: Any) -> openai.OpenAI:
         """It does not retry, unless told to."""
-        return openai.OpenAI(base_url=self.url + base, api_key=self.key, **{"max_retries": 0, **settings})
+        usual = {"max_retries": 0, "http_client": self._sdk_http}
+        return openai.OpenAI(base_url=self.url + base, api_key=self.key, **usual | settings)
+
+    @cached_property
+    def _sdk_http(self) -> httpx.Client:
+        return httpx.Client(timeout=60, trust_env=False, verify=False)
 
     def chat(self, text: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
         return self.http.post("/v1/chat/completions", json=asked(text, **body), headers=headers)

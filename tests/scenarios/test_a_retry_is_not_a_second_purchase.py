@@ -53,8 +53,8 @@ def gateways(
 @pytest.fixture
 def users(gateways: tuple[Gateway, Gateway]) -> tuple[User, User]:
     """The same new tenant's key, at each of the two."""
-    secret = gateways[0].key(f"t{next(_numbers)}")
-    return User(gateways[0].url, secret), User(gateways[1].url, secret)
+    user = gateways[0].user(f"t{next(_numbers)}")
+    return user, User(gateways[1].url, user.key)
 
 
 def spent(user: User, session_id: str) -> tuple[int, str]:

@@ -23,15 +23,17 @@ class FakeUpstream:
     def __init__(self, url: str) -> None:
         self.url = url
         self.api = f"{url}/v1"
+        # One for all questions: a client is dear to make, for what it reads of certificates.
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False, verify=False)
 
     def calls(self) -> dict[str, Any]:
         """What `GET /calls` says: count, waiting, left, violations, bodies."""
-        seen: dict[str, Any] = httpx.get(f"{self.url}/calls").json()
+        seen: dict[str, Any] = self._http.get("/calls").json()
         return seen
 
     def asked(self) -> dict[int, list[str]]:
         """By the request's number what its script made of each asking."""
-        return {int(number): kinds for number, kinds in httpx.get(f"{self.url}/asked", timeout=60).json().items()}
+        return {int(number): kinds for number, kinds in self._http.get("/asked").json().items()}
 
     @property
     def count(self) -> int:
@@ -48,15 +50,15 @@ class FakeUpstream:
             told["embeddings"] = embeddings
         if always is not None:
             told["always"] = always
-        httpx.post(f"{self.url}/behave", json=told).raise_for_status()
+        self._http.post("/behave", json=told).raise_for_status()
 
     def reset(self) -> None:
         """As if just started."""
-        httpx.post(f"{self.url}/reset").raise_for_status()
+        self._http.post("/reset").raise_for_status()
 
     def open(self) -> None:
         """Lets pass who waits at the gate."""
-        httpx.post(f"{self.url}/open").raise_for_status()
+        self._http.post("/open").raise_for_status()
 
     def until(self, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Asks until its calls are as wanted; the test's own time limit ends it."""
