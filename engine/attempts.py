@@ -16,12 +16,19 @@ from engine.options import Options
 from engine.providers import Provider, Providers
 from engine.request import CompletionRequest
 from engine.routing import Leg, Ranking, Route, Wait
-from ledger.accounts import Account
+from ledger.accounts import Account, Policy
 from ledger.clock import Clock
 from ledger.errors import AgentNodeError, BudgetRefused
+from ledger.money import MAX_USD_NANOS
 from ledger.spend import Spend
 
 RANKED_IN_TRACE = 5
+
+
+def most_of(options: Options, policy: Policy | None) -> int:
+    """What one call may cost: the caller's own limit, and the policy's."""
+    own = MAX_USD_NANOS if options.max_cost_usd_nanos is None else options.max_cost_usd_nanos
+    return own if policy is None else min(own, policy.limits.usd_nanos_per_request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Attempting:
                 takes = tuple(take for take in takes if take.how != "count")  # a request counts once
             self.metered = MeteredCall(
                 *(attempts.spend, attempts.clock, self.model, self.bound, order.request, order.account, takes),
-                *(order.call, attempts.trace(), attempts.lease_s),
+                *(order.call, attempts.trace(), attempts.lease_s, most_of(order.options, order.account.policy)),
             )
             await self.metered.__aenter__()
         except BudgetRefused as refusal:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from engine.attempts import Attempting, Attempts, Order
+from engine.attempts import Attempting, Attempts, Order, most_of
 from engine.cache import Asked, Cache, asked_of
 from engine.catalog import Catalog, Model
 from engine.completion import Call, Chunk, Completion, Quote
@@ -26,7 +26,6 @@ from ledger.accounts import Account, Policy
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import AgentNodeError, BudgetRefused, Unavailable
 from ledger.events import EventDraft, Events
-from ledger.money import MAX_USD_NANOS
 from ledger.spend import Spend
 from ledger.vault import Vault
 
@@ -168,10 +167,7 @@ class Engine:
 
     def _ranked(self, request: CompletionRequest, options: Options, account: Account | None) -> Ranking:
         policy = account.policy if account else None
-        most = min(
-            MAX_USD_NANOS if policy is None else policy.limits.usd_nanos_per_request,
-            MAX_USD_NANOS if options.max_cost_usd_nanos is None else options.max_cost_usd_nanos,
-        )
+        most = most_of(options, policy)
         candidates = [Candidate(model, bound(request, model, most)) for model in self._named(request)]
         missing = self._providers.missing_keys
         return self._router.rank(candidates, request, options, policy, missing_keys=missing)

@@ -20,6 +20,7 @@ from ledger.clock import Clock
 from ledger.errors import HoldEnded, InvalidInput, Unavailable
 from ledger.events import EventDraft
 from ledger.ids import ordered_id
+from ledger.money import MAX_USD_NANOS
 from ledger.spend import Hold, Paid, Spend, Take
 
 LEASE_S = 120.0
@@ -61,6 +62,7 @@ class MeteredCall:
         call: Call,
         trace: Trace,
         lease_s: float = LEASE_S,
+        most_usd_nanos: int = MAX_USD_NANOS,
     ) -> None:
         self.event_id = ordered_id("evt")
         self.charged_usd_nanos = 0
@@ -68,7 +70,7 @@ class MeteredCall:
         """what the call may use: known once its hold stands"""
         self._spend, self._clock, self._lease_s = spend, clock, lease_s
         self._model, self._request, self._account, self._takes = model, request, account, takes
-        self._call, self._trace = call, trace
+        self._call, self._trace, self._most_usd_nanos = call, trace, most_usd_nanos
         self._began_us = clock.now_us()
         self._hold: Hold | None = None
         self._settling = False
@@ -166,7 +168,14 @@ class MeteredCall:
         claimed = cost_usd_nanos(counted, price) if counted else cost
         draft = self._draft(usage, claimed, decision, deny_code=deny_code, counted=trusted)
         try:
-            captured = await self._spend.capture(self._hold.id, cost, fence=self._hold.fence, event=draft, kept=kept)
+            captured = await self._spend.capture(
+                self._hold.id,
+                cost,
+                fence=self._hold.fence,
+                event=draft,
+                kept=kept,
+                most_usd_nanos=self._most_usd_nanos,
+            )
         except HoldEnded:
             await self._spend.record(self._correction(draft))
             self._ended = True

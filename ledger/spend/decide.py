@@ -197,7 +197,8 @@ def _capture(op: Capture, hold: Hold, books: Books) -> Outcome:
     if op.event is not None and op.event["id"] in books.events:
         return Differs("event.id")
     excess = max(0, op.amount_usd_nanos - hold.amount_usd_nanos)
-    overrun = excess if excess and not _has_room(hold, excess, books) else 0
+    too_much = op.most_usd_nanos is not None and op.amount_usd_nanos > op.most_usd_nanos
+    overrun = excess if excess and (too_much or not _has_room(hold, excess, books)) else 0
     # From here on nothing can fail.
     hold = _end(hold, books, op.amount_usd_nanos - overrun, overrun, op.event, op.at_us, by="owner", to=op.to_account)
     if op.kept is not None:

@@ -70,6 +70,8 @@ class Capture:
     at_us: int
     kept: VaultRow | None = None
     """content that is kept with the capture"""
+    most_usd_nanos: int | None = None
+    """what it may come to, though budgets had room for more"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ def _encoded(op: Operation) -> dict[str, Any]:
                 "request_key": hold.request_key,
                 "at_us": hold.created_at_us,
             }
-        case Capture(hold_id, amount, fence, to, event, at_us, kept):
-            fields = {"amount": amount, "fence": fence, "to_account": to, "event": event, "at_us": at_us}
+        case Capture(hold_id, amount, fence, to, event, at_us, kept, most):
+            fields = {"amount": amount, "fence": fence, "to_account": to, "event": event, "at_us": at_us, "most": most}
             return {"verb": "capture", "hold_id": hold_id, "kept": _vault_item(kept)} | fields
         case Release(hold_id, fence, event, at_us):
             return {"verb": "release", "hold_id": hold_id, "fence": fence, "event": event, "at_us": at_us}

@@ -78,7 +78,7 @@ BEGIN
 
     -- Decide, in the order of arrival.
     FOR op IN SELECT * FROM jsonb_to_recordset(batch) AS o(
-        verb text, hold_id text, tenant_id text, budgets text[], hows text[], amount bigint, least bigint, owner text,
+        verb text, hold_id text, tenant_id text, budgets text[], hows text[], amount bigint, least bigint, most bigint, owner text,
         lease_until_us bigint, ends_by text, sent_at_us bigint, floor_usd_nanos bigint, request_key text, fence bigint,
         to_account text, event jsonb, movement jsonb, kept jsonb, at_us bigint
     ) LOOP
@@ -274,7 +274,7 @@ BEGIN
                     shared := coalesce(shared, 0) + rooms[j];
                 END IF;
             END LOOP;
-            IF shared < excess THEN
+            IF shared < excess OR op.amount > op.most THEN
                 overrun := excess;
             END IF;
             charged := op.amount - overrun;

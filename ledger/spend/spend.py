@@ -153,19 +153,21 @@ class Spend:
         to_account: str = "upstream",
         event: EventDraft | None = None,
         kept: VaultRow | None = None,
+        most_usd_nanos: int | None = None,
     ) -> Captured:
         """Spends the actual amount and gives the rest of the hold back.
 
-        What exceeds the hold is taken only if every budget has room for it; else what was held is captured, and
-        the excess is the overrun, which the node bears. The event is recorded in the same transaction, with what
-        was charged as its cost, and `kept` goes to the vault with it. The same capture again answers as before.
+        What exceeds the hold is taken only if every budget has room for it and the whole is no more than
+        `most_usd_nanos`; else what was held is captured, and the excess is the overrun, which the node bears. The
+        event is recorded in the same transaction, with what was charged as its cost, and `kept` goes to the vault
+        with it. The same capture again answers as before.
         Raises HoldEnded where it ended otherwise or `fence` is an old one, NotFound, IdempotencyConflict where
         the event's id was recorded before.
         """
         checks.name(hold_id, "hold_id")
         amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
         to = checks.name(to_account, "to_account")
-        asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us(), kept)
+        asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us(), kept, most_usd_nanos)
         outcome = await self._batches.submit(asked)
         if isinstance(outcome, Captured):
             return outcome

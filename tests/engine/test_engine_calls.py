@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import Call, Chunk, CompletionRequest, UpstreamError
+from engine import Call, Chunk, CompletionRequest, Options, UpstreamError
 from engine.errors import (
     FundsInsufficient,
     PromptRejected,
@@ -381,3 +381,19 @@ async def test_several_answers_are_bounded_and_priced_together(world: World, ups
     chunks = await read(world, three)
     assert {choice["index"] for chunk in chunks for choice in chunk.body["choices"]} == {0, 1, 2}
     assert chunks[-1].completion is not None and chunks[-1].completion.text == done.text
+
+
+@pytest.mark.parametrize("within", [True, False])
+async def test_an_upstream_that_counts_too_much_charges_nobody_more_than_max_cost(
+    world: World, upstream: FakeUpstream, within: bool
+) -> None:
+    """The budgets have room, and yet the caller said how much: what is beyond it the node bears."""
+    upstream.behave({"usage": {"prompt_tokens": 300, "completion_tokens": 15, "total_tokens": 315}})
+    request, billed = ask("a question", max_tokens=10), 300 * 150 + 15 * 600
+    bound = (await world.engine.quote(request)).bound_usd_nanos
+    assert bound < billed < 2 * bound
+    most = Options(failover=False, max_cost_usd_nanos=billed if within else billed - 1)
+    done = await world.engine.complete(request, world.account, Call("req_1"), most)
+    charged = billed if within else bound
+    assert (done.cost_usd_nanos, done.overrun_usd_nanos) == (charged, billed - charged)
+    assert (await world.budget()).spent_usd_nanos == charged

@@ -150,7 +150,8 @@ class Oracle:
     def _capture(self, hold: dict[str, Any], op: Capture) -> Outcome:
         before = deepcopy(self.__dict__)
         self._end(hold, "captured", op.amount_usd_nanos, 0, "owner", op.event, op.to_account, op.at_us)
-        if not self._adds_up():
+        too_much = op.most_usd_nanos is not None and op.amount_usd_nanos > op.most_usd_nanos
+        if not self._adds_up() or (too_much and op.amount_usd_nanos > hold["amount_usd_nanos"]):
             self.__dict__ = before
             hold = self.holds[op.hold_id]
             overrun = op.amount_usd_nanos - hold["amount_usd_nanos"]

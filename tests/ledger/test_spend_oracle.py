@@ -56,7 +56,7 @@ _reserve = st.tuples(
     st.just("reserve"), _HOLDS, _AMOUNTS, _SETS, st.integers(0, 3), st.sampled_from(["lease", "lease", "chain"]),
     st.sampled_from(["", "", "", "-other"]), _LEAST, st.sampled_from([None, None, 0, 1]),
 )  # fmt: skip
-_capture = st.tuples(st.just("capture"), _HOLDS, _AMOUNTS, _FENCES, _EVENTS)
+_capture = st.tuples(st.just("capture"), _HOLDS, _AMOUNTS, _FENCES, _EVENTS, st.none() | _AMOUNTS)
 _release = st.tuples(st.just("release"), _HOLDS, _FENCES, _EVENTS)
 _sent = st.tuples(st.just("sent"), _HOLDS, _AMOUNTS, _FENCES, _EVENTS)
 _renew = st.tuples(st.just("renew"), _HOLDS, _FENCES, st.integers(0, 6))
@@ -99,8 +99,8 @@ def _operation(world: str, at_us: int, spec: tuple[Any, ...]) -> Operation:
             if sent is not None:
                 asked = replace(asked, sent_at_us=at_us, floor_usd_nanos=amount, floor_event=_event(world, sent))
             return Reserve(asked, amount if least is None else min(least, amount))
-        case ("capture", hold, amount, fence, event):
-            return Capture(f"{world}-{hold}", amount, fence, "upstream", _event(world, event), at_us)
+        case ("capture", hold, amount, fence, event, *most):
+            return Capture(f"{world}-{hold}", amount, fence, "upstream", _event(world, event), at_us, None, *most)
         case ("release", hold, fence, event):
             return Release(f"{world}-{hold}", fence, _event(world, event), at_us)
         case ("sent", hold, floor, fence, event):

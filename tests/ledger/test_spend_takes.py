@@ -65,6 +65,14 @@ async def test_what_no_share_has_room_for_the_node_bears(spend: Spend) -> None:
     assert await _balances(spend, "day", "credits", "funds") == [(40, 0), (5, 0), (35, 0)]
 
 
+async def test_what_a_call_may_not_come_to_the_node_bears_though_there_is_room(spend: Spend) -> None:
+    """Whoever pays: up to its limit the excess is taken, and beyond it none of it."""
+    for most, charged in ((25, 25), (24, 20), (3, 20)):
+        hold = await spend.reserve(tenant_id="t", budgets=["day"], amount_usd_nanos=20)
+        captured = await spend.capture(hold.id, 25, most_usd_nanos=most)
+        assert (captured.captured_usd_nanos, captured.overrun_usd_nanos) == (charged, 25 - charged)
+
+
 async def test_a_slot_is_free_again_when_its_hold_has_ended_also_by_the_sweeper(
     spend: Spend, database: Database, clock: SetClock
 ) -> None:
