@@ -44,24 +44,21 @@ def test_what_is_laid_out_as_a_stream_folds_into_what_it_was(answers: list[tuple
     assert folded(chunks[-1].body, parts, {"total_tokens": 3}) == body
 
 
-@given(st.lists(texts, min_size=1), st.lists(texts, min_size=1), st.randoms())
-def test_parts_are_joined_in_their_order_whatever_lies_between(
-    first: list[str], second: list[str], random: Any
-) -> None:
-    """Two choices' texts, and two calls' arguments, mixed as an upstream likes."""
-    parts: list[Any] = [(0, "content", text) for text in first] + [(1, "call", text) for text in second]
-    mixed = sorted(parts, key=lambda part: random.random())
-    order = {index: iter([part for part in parts if part[0] == index]) for index in (0, 1)}
-    deltas = []
-    for index, *_ in mixed:
-        _, what, text = next(order[index])
-        call = {"index": 0, "function": {"arguments": text}}
-        delta: dict[str, Any] = {"content": text} if what == "content" else {"tool_calls": [call]}
-        deltas.append({"index": index, "delta": delta, "finish_reason": None})
+@given(st.lists(st.lists(texts, min_size=1), min_size=3, max_size=3), st.randoms())
+def test_parts_are_joined_in_their_order_whatever_lies_between(said: list[list[str]], random: Any) -> None:
+    """One choice's text and the arguments of another's two calls, mixed as an upstream likes."""
+    order = [iter(each) for each in said]
+    mixed = sorted((who for who, each in enumerate(said) for _ in each), key=lambda _: random.random())
+    parts: list[dict[str, Any]] = []
+    for who in mixed:
+        text = next(order[who])
+        call = {"index": who - 1, "function": {"arguments": text}}
+        delta: dict[str, Any] = {"content": text} if who == 0 else {"tool_calls": [call]}
+        parts.append({"index": min(who, 1), "delta": delta, "finish_reason": None})
     ends = [{"index": index, "delta": {}, "finish_reason": "stop"} for index in (0, 1)]
-    one, other = folded(HEAD, [*deltas, *ends], None)["choices"]
-    assert one["message"]["content"] == "".join(first)
-    assert other["message"]["tool_calls"] == [{"function": {"arguments": "".join(second)}}]
+    one, other = folded(HEAD, [*parts, *ends], None)["choices"]
+    assert one["message"]["content"] == "".join(said[0])
+    assert other["message"]["tool_calls"] == [{"function": {"arguments": "".join(each)}} for each in said[1:]]
 
 
 def test_a_stream_of_openai_is_kept_as_its_whole_answer_would_be() -> None:

@@ -173,6 +173,17 @@ def test_a_retry_of_what_came_to_nothing_runs(users: tuple[User, User], upstream
     assert upstream.count == 2
 
 
+def test_a_retry_of_a_stream_that_was_left_runs(users: tuple[User, User], upstream: FakeUpstream) -> None:
+    """Leaving stops the upstream, so there is no answer to join: its prompt is charged, and then the second one."""
+    session_id = users[0].session("1")
+    body = asked("left", stream=True, p402={"session_id": session_id})
+    upstream.behave({"gate_after": 0})
+    cut_off(users[0], body, upstream)
+    upstream.until(lambda seen: seen["left"] == 1)
+    assert again(users[1], body).text.endswith("data: [DONE]\n\n")
+    assert upstream.count == 2 and spent(users[0], session_id)[0] == 2
+
+
 KEY = {"Idempotency-Key": "order-1"}
 
 
