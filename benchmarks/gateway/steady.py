@@ -21,7 +21,7 @@ _SLICE_S = 10.0
 def measure(gateway: Gateway, out: Console, requests: int = REQUESTS) -> dict[str, Any]:
     """Slices of 10 s, the numbers of connections in turn. `slope_kb_per_1000`: least squares over the second half."""
     done, slices = 0.0, []
-    before = _rows(gateway.database_url)
+    before = rows(gateway.database_url)
     while done < requests:
         setting = Setting("json", CONNECTIONS[len(slices) % len(CONNECTIONS)])
         figures = rounds.once(gateway, setting, _SLICE_S)
@@ -37,7 +37,7 @@ def measure(gateway: Gateway, out: Console, requests: int = REQUESTS) -> dict[st
         "slope_kb_per_1000": round(_slope([(one["requests"] / 1_000, one["rss_mb"] * 1_000) for one in late]), 2),
         "rows_per_request": {
             table: round((count - before.get(table, 0)) / done, 2)
-            for table, count in _rows(gateway.database_url).items()
+            for table, count in rows(gateway.database_url).items()
             if count - before.get(table, 0) > done / 100
         },
         "slices": slices,
@@ -52,7 +52,7 @@ def _slope(points: list[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / below
 
 
-def _rows(database_url: str) -> dict[str, int]:
+def rows(database_url: str) -> dict[str, int]:
     """Rows by table of a SQLite file; nothing for another database."""
     path = Path(database_url.removeprefix("sqlite:///"))
     if not path.exists():
