@@ -10,11 +10,13 @@ from typing import Protocol
 from engine.catalog import Model
 from engine.errors import (
     PromptRejected,
+    StreamCut,
     UpstreamBusy,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamRefused,
     UpstreamsShut,
+    UpstreamUnreachable,
 )
 from engine.options import Options
 from engine.routing.breakers import blamed
@@ -25,6 +27,8 @@ from ledger.errors import AgentNodeError, InvalidInput
 MOST_ATTEMPTS = 3
 PAUSE_S = 0.1
 """Before the same model is asked again at the same upstream; twice as long before the third time."""
+SOON_US = 2 * SECOND_US
+"""So long is waited for who was not tried, rather than to ask again who failed."""
 PATIENCE_US = 10 * SECOND_US
 """Who would have to wait longer for anybody to open is told so, unless it asked to `queue` for a limit."""
 LOOK_AGAIN_S = 0.5
@@ -90,9 +94,10 @@ def next_step(
     """`candidates` are the ranking, best first, of one at least; `may_retry`: the retry budget has room;
     `patient_until_us`: until when it waits for anybody to open.
 
-    In this order: who was not tried, elsewhere than where it failed; who was not tried at all; who was tried the least;
-    who has not answered since it failed (a first attempt takes such a one in its place, as the probe: there are others
-    left then); whoever opens first before the deadline.
+    In this order: who was not tried, elsewhere than where it failed; who was not tried at all; in the last attempt, or
+    where all that were tried seem down, who was not tried and is soon past its limit (or, if they seem down, may soon
+    be probed); who was tried the least; who has not answered since it failed (a first attempt takes such a one in its
+    place, as the probe: there are others left then); whoever opens first before the deadline.
     """
     last = attempts[-1] if attempts else None
     if last is not None and not _may_go_on(last, options, len(attempts), may_retry):
@@ -119,6 +124,13 @@ def next_step(
         return Try(second, 0.0, attempts_left)
     hopeless = {each.candidate.model.id for each in attempts if not _passes(each.error)}
     left = [each for each in own if each.model.id not in hopeless]
+    until_us = min(deadline_us, patient_until_us)
+    if attempts:
+        step = _fresh(
+            left, attempts, attempts_left == 1, now_us, min(until_us, patient_until_us - PATIENCE_US + SOON_US), doors
+        )
+        if step is not None:
+            return step
     again = [each for each in left if doors.opens_at_us(each.model) <= now_us]
     again = again or [each for each in left if doors.probed_at_us(each.model) <= now_us]
     if again:
@@ -126,9 +138,42 @@ def next_step(
         pause_s = PAUSE_S * 2 ** (tried[candidate.model.id] - 1) if candidate.model.id in tried else 0.0
         return Try(candidate, pause_s, attempts_left)
     first_us = min((doors.probed_at_us(each.model) for each in left), default=deadline_us)
-    if first_us < min(deadline_us, patient_until_us):
+    if first_us < until_us:
         return _wait(first_us, now_us)
     return GiveUp(last.error if last else _all_shut(first_us - now_us))
+
+
+def _fresh(
+    left: Sequence[Candidate], attempts: Sequence[Attempt], is_last: bool, now_us: int, until_us: int, doors: Doors
+) -> Try | Wait | None:
+    """Who was not tried and may not be asked yet, where that is better than to ask those again who failed."""
+    tried, down = {each.candidate.model.id for each in attempts}, _down(attempts)
+    fresh = [each for each in left if each.model.id not in tried]
+    at_limits = [each for each in fresh if not doors.is_doubtful(each.model)]
+    resting = [each for each in fresh if doors.is_doubtful(each.model)]
+    may_help = any(
+        each.model.id in tried - down and not doors.is_doubtful(each.model) and doors.opens_at_us(each.model) <= now_us
+        for each in left
+    )
+    for group in (at_limits if is_last or not may_help else (), resting if not may_help else ()):
+        first = min(group, key=lambda each: doors.probed_at_us(each.model), default=None)
+        if first is None:
+            continue
+        opens_us = doors.probed_at_us(first.model)
+        if opens_us <= now_us:
+            return Try(first, 0.0, MOST_ATTEMPTS - len(attempts))
+        if opens_us < until_us:
+            return _wait(opens_us, now_us)
+    return None
+
+
+def _down(attempts: Sequence[Attempt]) -> set[str]:
+    """The models that seem down by what this request saw: they say so (503), or twice gave no answer at all."""
+    lost = Counter(
+        each.candidate.model.id for each in attempts if isinstance(each.error, StreamCut | UpstreamUnreachable)
+    )
+    said = {each.candidate.model.id for each in attempts if isinstance(each.error, UpstreamOverloaded)}
+    return said | {name for name, times in lost.items() if times > 1}
 
 
 def _may_go_on(last: Attempt, options: Options, made: int, may_retry: bool) -> bool:

@@ -118,19 +118,22 @@ class FaultScript:
 
 DOWN = (Phase(overloaded=1.0), Phase(drop=1.0))
 WEATHER = (
-    Phase(error=0.01),
-    Phase(error=0.01),
-    Phase(error=0.1),
+    *(Phase(error=0.005),) * 4,
+    Phase(error=0.05),
+    Phase(error=0.12, drop=0.04),
     Phase(busy=0.05, hang=0.02, cut=0.01),
-    Phase(error=0.3, drop=0.1),
-    Phase(lie=0.05, cut=0.02, error=0.02),
+    Phase(lie=0.05, dear=0.05, cut=0.02, error=0.02),
     *DOWN,
 )
 """What an upstream's next hundreds of requests may be like."""
 
 
+RANDOM_RETRY_AFTER = "0.1"
+"""Seconds. Where two are down the third is at its limit for as long after each twentieth call: a run must end."""
+
+
 def random_scripts(seed: int, names: Sequence[str], requests: int, delay_s: float) -> dict[str, FaultScript]:
-    """Every 200 to 2,000 requests about half of the upstreams change their weather. They are never all down at once."""
+    """Every 500 to 5,000 requests about half of the upstreams change their weather. They are never all down at once."""
     chance = random.Random(seed)
     phases: dict[str, list[Phase]] = {name: [] for name in names}
     now, first = [WEATHER[0]] * len(names), 0
@@ -141,8 +144,8 @@ def random_scripts(seed: int, names: Sequence[str], requests: int, delay_s: floa
         now = drawn
         for name, weather in zip(names, now, strict=True):
             phases[name].append(dataclasses.replace(weather, first=first, delay_s=delay_s))
-        first += chance.randint(200, 2_000)
-    return {name: FaultScript(seed, name, tuple(made)) for name, made in phases.items()}
+        first += chance.randint(500, 5_000)
+    return {name: FaultScript(seed, name, tuple(made), RANDOM_RETRY_AFTER) for name, made in phases.items()}
 
 
 def number_of(messages: Sequence[dict[str, Any]]) -> int:

@@ -280,6 +280,34 @@ def test_who_seems_down_is_not_asked_again_before_who_was_down_and_may_be_back()
         assert world.tried(*[UpstreamError("x")] * 2) == ["a/1", second]
 
 
+def test_the_last_attempt_waits_for_who_was_not_tried_and_is_soon_past_its_limit() -> None:
+    """The second does not: it asks again at once, and a long wait is no better than a third try."""
+    for wait_ms, third in ((1_000, "b/1"), (5_000, "a/1")):
+        world = World(A, B)
+        world.shuts(B, UpstreamBusy("x", retry_after_ms=wait_ms))
+        assert world.tried(*[UpstreamError("x")] * 3) == ["a/1", "a/1", third]
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked"),
+    [
+        ([UpstreamOverloaded("x")] * 2, ["a/1", "b/1"]),
+        ([StreamCut("x")] * 3, ["a/1", "a/1", "b/1"]),
+        ([UpstreamUnreachable("x")] * 3, ["a/1", "a/1", "b/1"]),
+        ([UpstreamError("x")] * 3, ["a/1", "a/1", "a/1"]),
+    ],
+)
+def test_who_seems_down_by_this_request_is_left_for_who_may_be_back(
+    errors: list[AgentNodeError], asked: list[str]
+) -> None:
+    """A 503 says it, two broken connections do; a 500 is bad luck. The rest of the other is cut to a second."""
+    world = World(A, B)
+    world.shuts(B, UpstreamError("x"), FAILURES_IN_ROW)
+    world.clock.at_us = world.router.breakers.opens_at_us(B)
+    world.shuts(B, UpstreamError("x"))
+    assert world.tried(*errors) == asked
+
+
 def test_the_deadline_is_shared_among_the_attempts_that_are_left() -> None:
     world = World(A, B, C, deadline_s=12)
     first = world.leg().timing
