@@ -235,6 +235,7 @@ def _postgres_engine(url: URL) -> AsyncEngine:
         url,
         hide_parameters=True,
         pool_size=8,
+        pool_pre_ping=True,  # else each connection that a restart of the server left behind refuses one request
         max_overflow=8,
         connect_args={
             "server_settings": {
