@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from engine.completion import Attempt, Call, Chunk, Completion
-from engine.errors import UpstreamError
+from engine.completion import Attempt, Call, Chunk, Completion, written_bytes
+from engine.errors import RateLimitExceeded, TooManyConcurrent, UpstreamError
 from engine.guard import Guard, Verdicts
 from engine.metered import MeteredCall
 from engine.options import Options
-from engine.providers import Provider, Providers
+from engine.providers import Answer, Piece, Provider, Providers
 from engine.request import CompletionRequest
 from engine.routing import Leg, Ranking, Route, Wait
+from engine.usage import Usage
 from ledger.accounts import Account, Policy
 from ledger.clock import Clock
-from ledger.errors import AgentNodeError, BudgetRefused
+from ledger.errors import AgentNodeError, BudgetRefused, Unavailable
+from ledger.events import EventDraft
 from ledger.money import MAX_USD_NANOS
 from ledger.spend import Spend
 
@@ -77,9 +80,34 @@ class Attempts:
         trace = {"routing": self.ranking.as_dict(RANKED_IN_TRACE), "guard": self.verdicts.said}
         return trace | {"attempts": [each.as_dict() for each in self.made]} if self.made else trace
 
+    async def refused(self, error: AgentNodeError) -> None:
+        """Books a refusal of the guard with its trace, for who asks why. Floods are not booked."""
+        if "refused" not in self.verdicts.said.values() or isinstance(error, RateLimitExceeded | TooManyConcurrent):
+            return
+        account, call = self.order.account, self.order.call
+        if not self.guard.books_refusal(account.tenant_id):
+            return
+        event = EventDraft(
+            kind="refusal",
+            tenant_id=account.tenant_id,
+            key_id=account.key_id,
+            session_id=account.session_id,
+            request_id=call.request_id,
+            task_id=call.task_id,
+            decision="refused",
+            deny_code=error.code,
+            evidence_status="present",
+            attribution=call.attribution,
+            privacy_mode=call.privacy_mode,
+            trace=self.trace(),
+        )
+        with contextlib.suppress(Unavailable):
+            await self.spend.record(event)
+
 
 class Attempting:
-    """One attempt. Within `async with` its call is held and may be sent; `metered` must be captured before the end."""
+    """One attempt. Within `async with` its call is held and may be sent, once; `metered` must be captured before the
+    end."""
 
     metered: MeteredCall
 
@@ -90,7 +118,10 @@ class Attempting:
         provider = attempts.providers.get(self.model.provider)
         assert provider is not None, self.model.id
         self.provider: Provider = provider
-        self.sent_us = 0
+        self.took_us = 0
+        """from its sending to the end of its answer"""
+        self._sent_us = 0
+        self._first_token_us = 0
 
     async def __aenter__(self) -> Attempting:
         """Raises the guard's refusals."""
@@ -115,7 +146,7 @@ class Attempting:
             attempts.route.dropped()
             raise
         guard.passed(order.account, self.bound)
-        self.sent_us = attempts.clock.now_us()
+        self._sent_us = attempts.clock.now_us()
         return self
 
     async def __aexit__(
@@ -135,10 +166,47 @@ class Attempting:
             attempts.route.dropped()
         return False
 
-    def chunk(self, body: dict[str, Any], completion: Completion | None = None) -> Chunk:
-        """The upstream's chunk under the id of the call's event."""
-        body["id"] = self.metered.event_id
-        return Chunk(body, self.model.provider, completion)
+    async def answer(self) -> Answer:
+        """Sends it, and counts what came."""
+        limit = self.metered.limit.max_tokens
+        answer = await self.provider.complete(self.model, self._attempts.order.request, limit, self.timing)
+        for choice in answer.choices:
+            self.metered.saw(written_bytes(choice["message"]))
+        return answer
+
+    def arrivals(self) -> AsyncGenerator[list[Piece], None]:
+        """Sends it; what comes is to be told to `saw`."""
+        limit = self.metered.limit.max_tokens
+        return self.provider.stream(self.model, self._attempts.order.request, limit, self.timing)
+
+    async def saw(self, size_bytes: int) -> None:
+        """So much more of a streamed answer came. From its first token on no other upstream is asked."""
+        self.metered.saw(size_bytes)
+        if size_bytes and not self._first_token_us:
+            self._first_token_us = self._attempts.clock.now_us()
+            self._attempts.route.began()
+        if self.metered.floor_is_old:
+            await self.metered.raise_floor()
+
+    def answered(self, usage: Usage | None) -> None:
+        """The answer is whole."""
+        self.took_us = max(0, self._attempts.clock.now_us() - self._sent_us)
+        first_token_us = max(0, self._first_token_us - self._sent_us) if self._first_token_us else None
+        self._attempts.route.answered(
+            took_ms=self.took_us / 1_000,
+            output_tokens=usage.completion_tokens if usage else 0,
+            first_token_ms=None if first_token_us is None else first_token_us / 1_000,
+        )
+
+    def chunks(self, pieces: Sequence[Piece], completion: Completion | None = None) -> list[Chunk]:
+        """The upstream's pieces under the id of the call's event, the last of them with the completion."""
+        chunks = []
+        for piece in pieces:
+            piece.chunk["id"] = self.metered.event_id
+            chunks.append(Chunk(piece.chunk, self.model.provider))
+        if completion is not None:
+            chunks[-1] = Chunk(pieces[-1].chunk, self.model.provider, completion)
+        return chunks
 
     def served(self) -> tuple[Attempt, ...]:
         """All attempts of the request, this one the last."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from engine.routing import Candidate
 from engine.usage import Usage
 from ledger.money import usd_fields
@@ -120,3 +122,12 @@ class Chunk:
         return "".join(
             choice["delta"].get("content") or "" for choice in self.body["choices"] if choice.get("index", 0) == 0
         )
+
+
+def written_bytes(part: dict[str, Any]) -> int:
+    """Of everything in a message or delta that a model wrote: text, refusals, reasoning, tool calls."""
+    size = 0
+    for name, value in part.items():
+        if value and name != "role":
+            size += len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
+    return size

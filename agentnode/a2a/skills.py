@@ -82,7 +82,7 @@ class Skills:
 class Engine(Protocol):
     """What `ask` needs of the engine."""
 
-    def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[Chunk, None]: ...
+    def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[list[Chunk], None]: ...
 
 
 def echo() -> Skill:
@@ -116,10 +116,10 @@ def ask(
             receipt_id=work.receipt_id,
             payment_id=work.payment_id,
         )
-        async with contextlib.aclosing(engine.stream(request, await account(), call)) as chunks:
-            async for chunk in chunks:
-                if chunk.text:
-                    yield chunk.text
+        async with contextlib.aclosing(engine.stream(request, await account(), call)) as arrivals:
+            async for chunks in arrivals:
+                if text := "".join(chunk.text for chunk in chunks):
+                    yield text
 
     return Skill(
         id="ask",

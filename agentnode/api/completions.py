@@ -156,43 +156,14 @@ class Completions:
         leaving = asyncio.create_task(_disconnected(receive))
         leaving.add_done_callback(lambda done: None if done.cancelled() else this.cancel())
         try:
-            async with contextlib.aclosing(self._chunks(asked, first)) as chunks:
-                await self._send_all(asked, chunks, (first and first.request_id) or asked.call.request_id, send)
+            sent = _replayed(first) if first else self._engine.stream(*asked.parts)
+            async with contextlib.aclosing(sent) as arrivals:
+                await _send_all(asked, arrivals, (first and first.request_id) or asked.call.request_id, send)
         except asyncio.CancelledError:
             if not leaving.done() or leaving.cancelled():
                 raise
         finally:
             leaving.cancel()
-
-    async def _send_all(self, asked: _Asked, chunks: AsyncGenerator[Chunk, None], request_id: str, send: Send) -> None:
-        tenant_id, with_usage = asked.account.tenant_id, asked.with_usage
-        chunk = await anext(chunks)
-        head = [
-            (b"x-p402-request-id", request_id.encode()),
-            (b"x-p402-provider", chunk.provider.encode()),
-            *_STREAMED,
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        try:
-            while chunk.completion is None:
-                await send(_part(chunk_bytes(chunk, with_usage)))
-                chunk = await anext(chunks)
-        except AgentNodeError as error:
-            await send({"type": "http.response.body", "body": error_frame(error)})
-            return
-        content = chunk_bytes(chunk, with_usage, tenant_id, request_id)
-        if with_usage:
-            content += usage_chunk(chunk, tenant_id, request_id)
-        await send({"type": "http.response.body", "body": content + _DONE})
-
-    async def _chunks(self, asked: _Asked, first: Completion | None) -> AsyncGenerator[Chunk, None]:
-        if first is not None:
-            for chunk in as_chunks(first):
-                yield chunk
-            return
-        async with contextlib.aclosing(self._engine.stream(*asked.parts)) as chunks:
-            async for chunk in chunks:
-                yield chunk
 
 
 class _Asked:
@@ -215,6 +186,32 @@ class _Asked:
     @property
     def parts(self) -> tuple[CompletionRequest, Account, Call, Options]:
         return self.request, self.account, self.call, self.options
+
+
+async def _send_all(asked: _Asked, arrivals: AsyncGenerator[list[Chunk], None], request_id: str, send: Send) -> None:
+    tenant_id, with_usage = asked.account.tenant_id, asked.with_usage
+    chunks = await anext(arrivals)
+    head = [
+        (b"x-p402-request-id", request_id.encode()),
+        (b"x-p402-provider", chunks[0].provider.encode()),
+        *_STREAMED,
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    try:
+        while chunks[-1].completion is None:
+            await send(_part(b"".join(chunk_bytes(chunk, with_usage) for chunk in chunks)))
+            chunks = await anext(arrivals)
+    except AgentNodeError as error:
+        await send({"type": "http.response.body", "body": error_frame(error)})
+        return
+    frames = [chunk_bytes(chunk, with_usage, tenant_id, request_id) for chunk in chunks]
+    if with_usage:
+        frames.append(usage_chunk(chunks[-1], tenant_id, request_id))
+    await send({"type": "http.response.body", "body": b"".join(frames) + _DONE})
+
+
+async def _replayed(completion: Completion) -> AsyncGenerator[list[Chunk], None]:
+    yield as_chunks(completion)
 
 
 async def _send_whole(reply: Reply, send: Send) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from engine.catalog import Model
-from engine.errors import StreamCut
 from engine.providers.anthropic_answer import Events, answer_of
 from engine.providers.anthropic_request import messages_body
 from engine.providers.openai_compatible import refuse_unsupported
 from engine.providers.provider import Answer, Piece, Timing
-from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP, parsed
+from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP
 from engine.request import CompletionRequest
 from engine.upstream import Upstream
 from ledger.clock import SECOND_US, Clock, SystemClock
@@ -47,17 +45,11 @@ class Anthropic:
         """The answer's JSON as the upstream sent it."""
         return await self._http.whole(_PATH, self._body(model, request, max_tokens), timing)
 
-    async def stream(
+    def stream(
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[list[Piece], None]:
         body = self._body(model, request, max_tokens) | {"stream": True}
-        reading = Events(self._created_s())
-        async with contextlib.aclosing(self._http.events(_PATH, body, timing)) as events:
-            async for data in events:
-                for piece in reading.pieces(parsed(data)):
-                    yield piece
-        if not reading.finished:
-            raise StreamCut(f"{self.name} ended its stream before its answer was finished")
+        return self._http.stream(_PATH, body, timing, Events(self._created_s()))
 
     async def close(self) -> None:
         await self._http.close()

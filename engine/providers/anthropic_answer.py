@@ -73,7 +73,7 @@ class Events:
     """Reads the events of one stream in their order; `pieces` are its chunks."""
 
     def __init__(self, created_s: int) -> None:
-        self.finished = False
+        self.is_finished = False
         self._head: dict[str, Any] = {"object": "chat.completion.chunk", "created": created_s}
         self._stated: dict[str, Any] = {}
         self._begun = False
@@ -128,7 +128,7 @@ class Events:
         return Piece({**self._head, "choices": [choice]})
 
     def _last(self, reason: str) -> Piece:
-        self.finished = True
+        self.is_finished = True
         usage = anthropic_usage_of(self._stated)
         choice: dict[str, Any] = {"index": 0, "delta": {}, "logprobs": None, **_finish(reason)}
         chunk = {**self._head, "choices": [choice]}

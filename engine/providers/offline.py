@@ -51,14 +51,14 @@ class OfflineProvider:
 
     async def stream(
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[list[Piece], None]:
         extract, usage = await asyncio.to_thread(self._answer, request, max_tokens)
         head = self._head(model, "chat.completion.chunk")
         for index, sentence in enumerate(extract.sentences):
             delta = {"role": "assistant", "content": sentence} if index == 0 else {"content": f" {sentence}"}
-            yield Piece({**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
+            yield [Piece({**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})]
         finish = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": _finish(extract)}
-        yield Piece({**head, "choices": [finish]}, usage)
+        yield [Piece({**head, "choices": [finish]}, usage)]
 
     async def close(self) -> None:
         """It holds nothing that must be given back."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from engine.catalog import Model
-from engine.errors import StreamCut
-from engine.providers.openai_shapes import answer_of, piece_of
+from engine.providers.openai_shapes import Chunks, answer_of
 from engine.providers.provider import Answer, Piece, Timing
-from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP, parsed
+from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP
 from engine.request import CompletionRequest
 from engine.upstream import Upstream
 from ledger.errors import InvalidInput
@@ -37,27 +35,14 @@ class OpenAICompatible:
         """The answer's JSON as the upstream sent it."""
         return await self._http.whole(_PATH, self._body(model, request, max_tokens), timing)
 
-    async def stream(
+    def stream(
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[list[Piece], None]:
         body = self._body(model, request, max_tokens)
         body["stream"] = True
         if self._upstream.streams_usage:
             body["stream_options"] = {"include_usage": True}
-        begun = False
-        finished: set[int] = set()
-        async with contextlib.aclosing(self._http.events(_PATH, body, timing)) as events:
-            async for data in events:
-                if data == b"[DONE]":
-                    break
-                piece = piece_of(parsed(data), self.name, begun)
-                begun = True
-                for choice in piece.chunk["choices"]:
-                    if choice.get("finish_reason"):
-                        finished.add(choice.get("index", 0))
-                yield piece
-        if len(finished) < request.choices:
-            raise StreamCut(f"{self.name} ended its stream before its answer was finished")
+        return self._http.stream(_PATH, body, timing, Chunks(self.name, request.choices))
 
     async def close(self) -> None:
         await self._http.close()

@@ -29,14 +29,28 @@ def answer_of(body: Any, upstream: str) -> Answer:
     return Answer(body, usage_of(body.get("usage")))
 
 
-def piece_of(chunk: Any, upstream: str, begun: bool) -> Piece:
-    """A part of a stream. Raises UpstreamGarbled; an error object is StreamCut once the answer has begun."""
-    _refuse_error(chunk, upstream, begun)
-    choices_of(chunk, "delta")
-    stated = chunk.get("usage")
-    if stated is None and isinstance(groq := chunk.get("x_groq"), dict):
-        stated = groq.get("usage")
-    return Piece(chunk, usage_of(stated))
+class Chunks:
+    """Reads the chunks of one stream in their order, until `choices` answers have finished."""
+
+    def __init__(self, upstream: str, choices: int) -> None:
+        self._upstream, self._choices = upstream, choices
+        self._begun = False
+        self._finished: set[int] = set()
+
+    @property
+    def is_finished(self) -> bool:
+        return len(self._finished) >= self._choices
+
+    def pieces(self, chunk: Any) -> list[Piece]:
+        """Raises UpstreamGarbled; an error object is StreamCut once the answer has begun."""
+        _refuse_error(chunk, self._upstream, self._begun)
+        choices = choices_of(chunk, "delta")
+        self._begun = True
+        self._finished.update(choice.get("index", 0) for choice in choices if choice.get("finish_reason"))
+        stated = chunk.get("usage")
+        if stated is None and isinstance(groq := chunk.get("x_groq"), dict):
+            stated = groq.get("usage")
+        return [Piece(chunk, usage_of(stated))]
 
 
 def choices_of(body: Any, text_in: str) -> list[dict[str, Any]]:

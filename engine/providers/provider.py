@@ -63,7 +63,8 @@ class Provider(Protocol):
     """Serves completions of the models of one upstream.
 
     `max_tokens` limits one answer. Both raise UpstreamError leaves, which say whether the call was reached and may be
-    billed, and InvalidInput for what this provider cannot take. A stream that ends without an error is whole.
+    billed, and InvalidInput for what this provider cannot take. A stream yields together
+    what came together; one that ends without an error is whole.
     """
 
     @property
@@ -73,6 +74,6 @@ class Provider(Protocol):
 
     def stream(
         self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing
-    ) -> AsyncGenerator[Piece, None]: ...
+    ) -> AsyncGenerator[list[Piece], None]: ...
 
     async def close(self) -> None: ...

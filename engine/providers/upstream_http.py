@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from engine.errors import StreamCut, UpstreamError, UpstreamGarbled, UpstreamTimedOut, UpstreamUnreachable
-from engine.providers.provider import Timing
+from engine.providers.provider import Piece, Timing
 from engine.providers.refusals import error_of
 from ledger.errors import InvalidInput
 
@@ -21,6 +21,46 @@ QUIET_TIMEOUT_S = 120.0
 """Without a byte from the upstream for so long, it is taken for dead."""
 MAX_ANSWER_BYTES = 32_000_000
 _MAX_ERROR_BYTES = 100_000
+_DONE = b"[DONE]"
+
+
+class Reading(Protocol):
+    """Reads the events of one stream, in their order."""
+
+    @property
+    def is_finished(self) -> bool:
+        """The answer came to its end."""
+
+    def pieces(self, event: Any) -> list[Piece]:
+        """Raises UpstreamError leaves."""
+
+
+class ServerSentEvents:
+    """Splits a body that comes in parts into its events. One event has one line of `data:`, as every upstream sends it.
+
+    Raises UpstreamGarbled for a body without end.
+    """
+
+    def __init__(self) -> None:
+        self._begun = b""
+        self._size = 0
+
+    def read(self, part: bytes) -> list[bytes]:
+        """The data of the events that end in it, up to the one that says the stream is done."""
+        self._size += len(part)
+        _check_size(self._size)
+        *lines, self._begun = (self._begun + part).split(b"\n")
+        return _up_to_done(lines)
+
+    def rest(self) -> list[bytes]:
+        """What came last, without a line's end."""
+        line, self._begun = self._begun, b""
+        return _up_to_done([line])
+
+
+def _up_to_done(lines: Sequence[bytes]) -> list[bytes]:
+    came = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+    return came[: came.index(_DONE) + 1] if _DONE in came else came
 
 
 class UpstreamHTTP:
@@ -55,8 +95,8 @@ class UpstreamHTTP:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._translated(error, answered) from error
 
-    async def events(self, path: str, body: Any, timing: Timing) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event of a 200. Raises UpstreamError leaves."""
+    async def stream(self, path: str, body: Any, timing: Timing, reading: Reading) -> AsyncGenerator[list[Piece], None]:
+        """The pieces of the events of a 200, those together that came together. Raises UpstreamError leaves."""
         import aiohttp
 
         answered = False
@@ -72,15 +112,20 @@ class UpstreamHTTP:
                 answered = True
                 if reply.status != 200:
                     raise await self._refusal(reply)
-                events = _events(reply.content)
+                events = ServerSentEvents()
                 async with asyncio.timeout_at(first_byte_at):
-                    first = await anext(events, None)
-                if first is not None:
-                    yield first
-                async for data in events:
-                    yield data
+                    came = await _next(reply.content, events)
+                while came:
+                    pieces, error = _pieces_of(came, reading)
+                    if pieces:
+                        yield pieces
+                    if error is not None:
+                        raise error
+                    came = [] if came[-1] == _DONE else await _next(reply.content, events)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._translated(error, answered) from error
+        if not reading.is_finished:
+            raise StreamCut(f"{self.name} ended its stream before its answer was finished")
 
     async def close(self) -> None:
         if self._session is not None:
@@ -148,18 +193,25 @@ async def _read(reply: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """The data of each server-sent event. One event has one line of `data:`, as every upstream sends it."""
-    begun, size = b"", 0
+async def _next(content: aiohttp.StreamReader, events: ServerSentEvents) -> list[bytes]:
+    """The events that came next; none at the end."""
     while part := await content.readany():
-        size += len(part)
-        _check_size(size)
-        *lines, begun = (begun + part).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
-    if begun.startswith(b"data:"):
-        yield begun[5:].strip()
+        if came := events.read(part):
+            return came
+    return events.rest()
+
+
+def _pieces_of(came: Sequence[bytes], reading: Reading) -> tuple[list[Piece], UpstreamError | None]:
+    """What could be read of events that came together, and what ended it."""
+    pieces: list[Piece] = []
+    try:
+        for data in came:
+            if data == _DONE:
+                break
+            pieces += reading.pieces(parsed(data))
+    except UpstreamError as error:
+        return pieces, error
+    return pieces, None
 
 
 def _check_size(size: int) -> None:

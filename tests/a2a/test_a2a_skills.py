@@ -27,12 +27,14 @@ class Engine:
         self.error = error
         self.asked: list[tuple[CompletionRequest, Account, Call]] = []
 
-    async def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, request: CompletionRequest, account: Account, call: Call
+    ) -> AsyncGenerator[list[Chunk], None]:
         self.asked.append((request, account, call))
         if self.error is not None:
             raise self.error
         for word in request.messages[0]["content"].split():
-            yield Chunk({"choices": [{"index": 0, "delta": {"content": word + " "}}]}, "mock")
+            yield [Chunk({"choices": [{"index": 0, "delta": {"content": word + " "}}]}, "mock")]
 
 
 OWN = Account("node", None, None, Policy(DEFAULT_LIMITS), (whole("day_1"),), (), ())

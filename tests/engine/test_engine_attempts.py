@@ -12,6 +12,7 @@ from engine.errors import StreamCut, UpstreamError
 from ledger.database import Database
 from ledger.spend import NewBudget, count, slot
 from tests.engine.world import MODEL, World, account, ask, built
+from tests.singly import singly
 from tests.upstream import FakeUpstream
 
 pytestmark = pytest.mark.database
@@ -31,7 +32,7 @@ async def test_a_call_that_fails_before_its_first_token_is_made_elsewhere(
     async with built(database, upstream.api, others=(again,)) as world:
         upstream.behave(behaviour)
         if streamed:
-            chunks = [chunk async for chunk in world.engine.stream(ANY, world.account, Call("req_1"))]
+            chunks = [chunk async for chunk in singly(world.engine.stream(ANY, world.account, Call("req_1")))]
             done = chunks[-1].completion
         else:
             done = await world.engine.complete(ANY, world.account, Call("req_1"))
@@ -79,7 +80,7 @@ async def test_what_broke_after_its_first_token_is_not_begun_again(database: Dat
     again = Upstream("again", upstream.api, models=(MODEL,))
     async with built(database, upstream.api, others=(again,)) as world:
         upstream.behave({"text": "one two three four", "cut_after": 2})
-        stream = world.engine.stream(ANY, world.account, Call("req_1"))
+        stream = singly(world.engine.stream(ANY, world.account, Call("req_1")))
         assert (await anext(stream)).text == "one"
         with pytest.raises(StreamCut) as raised:
             async for _ in stream:
@@ -117,6 +118,6 @@ async def test_a_retry_waits_for_the_first_between_its_attempts_too(
 async def _answer(world: World, call: Call, options: Options, streamed: bool) -> Completion:
     if not streamed:
         return await world.engine.complete(ANY, world.account, call, options)
-    chunks = [chunk async for chunk in world.engine.stream(ANY, world.account, call, options)]
+    chunks = [chunk async for chunk in singly(world.engine.stream(ANY, world.account, call, options))]
     assert chunks[-1].completion is not None
     return chunks[-1].completion

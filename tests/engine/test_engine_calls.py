@@ -25,6 +25,7 @@ from ledger.database import Database
 from ledger.errors import BudgetRefused, NotFound
 from ledger.spend import NewBudget
 from tests.engine.world import ONCE, World, account, ask, built
+from tests.singly import singly
 from tests.upstream import FakeUpstream
 
 pytestmark = pytest.mark.database
@@ -35,7 +36,7 @@ COST = 20 * 150 + 4 * 600  # nanos: 0.15 and 0.60 USD per million tokens
 
 async def read(world: World, request: CompletionRequest, into: list[Chunk] | None = None) -> list[Chunk]:
     chunks = [] if into is None else into
-    async for chunk in world.engine.stream(request, world.account, Call("req_1"), ONCE):
+    async for chunk in singly(world.engine.stream(request, world.account, Call("req_1"), ONCE)):
         chunks.append(chunk)
     return chunks
 
@@ -215,7 +216,7 @@ async def test_a_cut_stream_never_looks_whole(
 async def test_a_client_that_leaves_a_stream_pays_what_was_produced(world: World, upstream: FakeUpstream) -> None:
     """Closing the stream stops the upstream and captures the prompt and what had come; one row."""
     upstream.behave({"text": "one two three four five six", "gate_after": 3})
-    stream = world.engine.stream(ask("count"), world.account, Call("req_1"), ONCE)
+    stream = singly(world.engine.stream(ask("count"), world.account, Call("req_1"), ONCE))
     seen = [(await anext(stream)).text for _ in range(3)]
     await stream.aclose()
     assert seen == ["one", " two", " three"]
@@ -314,7 +315,7 @@ async def test_a_crash_in_mid_stream_is_charged_what_was_known(world: World, ups
     """The floor on the hold grows with the stream, so that a sweep after the owner's death charges what had come."""
     words = " ".join(["word"] * 1_000)
     upstream.behave({"text": words, "gate_after": 900})
-    stream = world.engine.stream(ask("talk", max_tokens=2_000), world.account, Call("req_1"))
+    stream = singly(world.engine.stream(ask("talk", max_tokens=2_000), world.account, Call("req_1")))
     for _ in range(900):
         await anext(stream)
     [hold] = await world.spend.holds(state="held", budget_id="budget")

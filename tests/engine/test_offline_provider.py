@@ -18,6 +18,7 @@ from engine.providers.offline import split
 from ledger.errors import InvalidInput
 from tests.engine.world import World, ask
 from tests.rounds import rounds
+from tests.singly import singly
 
 EMBEDDER = Embedder()
 PROVIDER = OfflineProvider(EMBEDDER)
@@ -48,7 +49,7 @@ async def test_it_answers_with_the_most_central_sentences_in_their_order() -> No
 async def test_each_sentence_of_an_answer_stands_in_the_text(text: str, max_tokens: int) -> None:
     """And the answer keeps to its limit; a single sentence that is longer is cut, and says so."""
     provider = PROVIDER
-    pieces = [piece async for piece in provider.stream(OFFLINE, ask(text), max_tokens, PATIENT)]
+    pieces = [piece async for piece in singly(provider.stream(OFFLINE, ask(text), max_tokens, PATIENT))]
     sentences = [choice["delta"]["content"].removeprefix(" ") for piece in pieces[:-1] for choice in piece.choices]
     whole = " ".join(sentences)
     assert all(sentence in text for sentence in sentences)

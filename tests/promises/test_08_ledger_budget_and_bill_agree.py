@@ -17,6 +17,7 @@ from engine.providers import KNOWN
 from ledger.database import Database
 from ledger.money import NANOS_PER_USD
 from tests.engine.world import World, built
+from tests.singly import singly
 from tests.upstream import FakeUpstream, run_upstream
 
 OURS_AT_OPENROUTER = "anthropic/claude-opus-4.5"
@@ -88,7 +89,7 @@ async def _whole(world: World, request: CompletionRequest) -> str:
 
 
 async def _streamed(world: World, request: CompletionRequest) -> str:
-    last = [chunk async for chunk in world.engine.stream(request, world.account, Call("req_1"))][-1].completion
+    last = [chunk async for chunk in singly(world.engine.stream(request, world.account, Call("req_1")))][-1].completion
     assert last is not None
     return last.id
 

@@ -29,6 +29,7 @@ from engine.providers.anthropic_answer import Events, answer_of
 from engine.providers.anthropic_request import messages_body
 from ledger.errors import InvalidInput
 from tests.engine.world import ask
+from tests.singly import singly
 from tests.upstream import FakeUpstream
 
 TOOL = {
@@ -112,7 +113,7 @@ async def test_what_has_no_counterpart_is_refused_by_name(
         await provider.complete(model(), ask("q", **stated), 10, PATIENT)
     assert refused.value.param == param
     with pytest.raises(InvalidInput):
-        await anext(provider.stream(model(), ask("q", **stated), 10, PATIENT))
+        await anext(singly(provider.stream(model(), ask("q", **stated), 10, PATIENT)))
     assert upstream.count == 0
 
 
@@ -137,7 +138,7 @@ async def test_an_answer_and_a_stream_are_openais(provider: Anthropic, upstream:
     assert answer.usage == usage
     assert answer.body["object"] == "chat.completion" and answer.body["usage"]["prompt_tokens"] == 20
     assert answer.body["usage"]["prompt_tokens_details"] == {"cached_tokens": 7, "cache_write_tokens": 4}
-    pieces = [piece async for piece in provider.stream(model(), ask("q"), 10, PATIENT)]
+    pieces = [piece async for piece in singly(provider.stream(model(), ask("q"), 10, PATIENT))]
     deltas = [piece.choices[0]["delta"] for piece in pieces]
     assert deltas[0] == {"role": "assistant", "content": "three"}
     assert "".join(delta.get("content", "") for delta in deltas) == "three little words"
@@ -154,7 +155,7 @@ async def test_a_tool_call_comes_whole_and_in_parts(provider: Anthropic, upstrea
     assert (call["id"], call["type"], call["function"]["name"]) == ("toolu_1", "function", "weather")
     assert json.loads(call["function"]["arguments"]) == {"place": "Paris"}
     assert answer.choices[0]["finish_reason"] == "tool_calls"
-    pieces = [piece async for piece in provider.stream(model(), ask("weather?", tools=[TOOL]), 10, PATIENT)]
+    pieces = [piece async for piece in singly(provider.stream(model(), ask("weather?", tools=[TOOL]), 10, PATIENT))]
     parts = [part for piece in pieces for part in piece.choices[0]["delta"].get("tool_calls", ())]
     assert parts[0] == {
         "index": 0,
@@ -205,7 +206,7 @@ async def test_a_stream_that_is_cut_never_looks_whole(
     seen: list[Piece] = []
 
     async def read() -> None:
-        async for piece in provider.stream(model(), ask("q"), 10, Timing(0.5, 0.7)):
+        async for piece in singly(provider.stream(model(), ask("q"), 10, Timing(0.5, 0.7))):
             seen.append(piece)  # noqa: PERF401  what came before the error is looked at
 
     with pytest.raises(UpstreamError) as raised:

@@ -11,9 +11,10 @@ import pytest
 from engine import Catalog, Upstream, Usage, with_known
 from engine.errors import StreamCut
 from engine.providers import KNOWN, PATIENT, Anthropic, OpenAICompatible, Providers
-from engine.providers.openai_shapes import answer_of, piece_of
+from engine.providers.openai_shapes import Chunks, answer_of
 from ledger.errors import InvalidInput
 from tests.engine.world import MODEL, ask
+from tests.singly import singly
 from tests.upstream import FakeUpstream
 
 NOW_US = time.time_ns() // 1_000
@@ -70,7 +71,7 @@ def test_content_in_parts_becomes_text() -> None:
 )
 def test_usage_is_found_in_whichever_last_chunk_it_comes(chunk: dict[str, Any]) -> None:
     """In a chunk of its own, without choices, in Groq's corner, or on the finish."""
-    piece = piece_of(chunk, "mock", True)
+    [piece] = Chunks("mock", 1).pieces(chunk)
     assert piece.usage == Usage(3, 0, 0, 1)
     assert all(choice["delta"] == {} for choice in piece.choices)
 
@@ -90,7 +91,7 @@ async def test_what_goes_out_is_what_the_upstream_takes(upstream: FakeUpstream) 
     [model] = Catalog.load([odd]).named("odd/m1", NOW_US)
     provider = OpenAICompatible(odd, None)
     await provider.complete(model, ask("q", seed=3, n=1), 10, PATIENT)
-    pieces = [piece async for piece in provider.stream(model, ask("q"), 10, PATIENT)]
+    pieces = [piece async for piece in singly(provider.stream(model, ask("q"), 10, PATIENT))]
     with pytest.raises(InvalidInput) as refused:
         await provider.complete(model, ask("q", logit_bias={"1": 2}), 10, PATIENT)
     await provider.close()

@@ -14,6 +14,7 @@ from engine.errors import UpstreamError, UpstreamTimedOut
 from engine.providers import PATIENT, OpenAICompatible, Timing
 from ledger.errors import InvalidInput
 from tests.engine.world import MODEL, ask
+from tests.singly import singly
 from tests.upstream import FakeUpstream
 
 HURRIED = Timing(first_byte_s=0.2, total_s=30)
@@ -40,7 +41,7 @@ async def test_no_first_byte_in_its_time_is_a_time_out(provider: OpenAICompatibl
     with pytest.raises(UpstreamTimedOut):
         await provider.complete(model(), ask("q"), 10, HURRIED)
     with pytest.raises(UpstreamTimedOut):
-        [piece async for piece in provider.stream(model(), ask("q"), 10, HURRIED)]
+        [piece async for piece in singly(provider.stream(model(), ask("q"), 10, HURRIED))]
     await asyncio.to_thread(upstream.until, lambda calls: calls["left"] == 2)
 
 
@@ -48,7 +49,7 @@ async def test_the_first_byte_stops_only_the_first_clock(provider: OpenAICompati
     """A stream that has begun may be slower than its first byte, and ends at its total."""
     slow = {"gate_after": 2, "text": "one two three"}
     upstream.behave(slow)
-    stream = provider.stream(model(), ask("q"), 10, HURRIED)
+    stream = singly(provider.stream(model(), ask("q"), 10, HURRIED))
     began = time.monotonic()
     seen = [(await anext(stream)).choices[0]["delta"]["content"] for _ in range(2)]
     while time.monotonic() < began + 0.3:  # the first byte's time is over, and nothing ends the stream
@@ -58,7 +59,7 @@ async def test_the_first_byte_stops_only_the_first_clock(provider: OpenAICompati
     assert "".join(seen) == "one two three"
     upstream.behave(slow)
     with pytest.raises(UpstreamTimedOut):
-        [piece async for piece in provider.stream(model(), ask("q"), 10, SHORT)]
+        [piece async for piece in singly(provider.stream(model(), ask("q"), 10, SHORT))]
 
 
 async def test_an_answer_comes_as_the_upstream_made_it(provider: OpenAICompatible, upstream: FakeUpstream) -> None:
@@ -73,7 +74,7 @@ async def test_an_answer_comes_as_the_upstream_made_it(provider: OpenAICompatibl
     assert answer.body["system_fingerprint"] == "fp_1"
     assert answer.choices[0]["logprobs"] == {"content": []} and answer.choices[0]["message"]["annotations"] == []
     assert answer.usage is None
-    pieces = [piece async for piece in provider.stream(model(), ask("q"), 10, PATIENT)]
+    pieces = [piece async for piece in singly(provider.stream(model(), ask("q"), 10, PATIENT))]
     assert {piece.chunk["created"] for piece in pieces} == {1_700_000_000}
     assert [piece.finishes for piece in pieces][-2:] == [True, False] and pieces[-1].usage is not None
 
