@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from ledger.beside import Beside
 from ledger.errors import DatabaseUnavailable, InvalidInput
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -47,17 +48,9 @@ class WriteGate:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._queue = Beside("write-gate")
         self._place: asyncio.Future[None] | None = None
         self._wanted = False
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """For a thread that may block."""
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     async def acquire(self) -> None:
         """For one task at a time. A place in the queue outlives its task: the next takes it, or it is given up."""
@@ -66,8 +59,7 @@ class WriteGate:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                loop = asyncio.get_running_loop()
-                self._place = loop.run_in_executor(None, fcntl.flock, self._fd, fcntl.LOCK_EX)
+                self._place = self._queue.run(lambda: fcntl.flock(self._fd, fcntl.LOCK_EX))
                 self._place.add_done_callback(self._arrived)
         place, self._wanted = self._place, True
         try:
@@ -92,6 +84,7 @@ class WriteGate:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
+        self._queue.end()
         os.close(self._fd)
 
 

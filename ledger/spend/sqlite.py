@@ -1,52 +1,28 @@
-"""The spend path on SQLite: one thread of this process writes, in turn with the other processes."""
+"""The spend path on SQLite: decided and written in the event loop, committed beside it, in turn with other processes.
+
+Statements only touch memory and cost less than handing them to a thread would, which has to fight the event loop for
+Python's one lock at each of them. What waits for the disk is the commit.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
 import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from ledger.beside import Beside
 from ledger.database import Database, WriteGate
 from ledger.errors import DatabaseUnavailable
 from ledger.events import EventDraft
 from ledger.spend.decide import Balance, Books, decide, named_budgets, named_events, named_holds
 from ledger.spend.operations import Hold, Operation, Outcome
 
-
-@dataclass(slots=True)
-class _Job:
-    """A batch, who waits for it, and whether it was begun, which giving up must not undo."""
-
-    batch: Sequence[Operation]
-    loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[list[Outcome]]
-    turn: threading.Lock = field(default_factory=threading.Lock)
-
-    def begins(self) -> bool:
-        """False where its caller has given it up. From here on it cannot be."""
-        return self.turn.acquire(blocking=False)
-
-    def give_up(self) -> None:
-        if self.turn.acquire(blocking=False) and not self.answer.done():
-            self.answer.set_exception(DatabaseUnavailable("another process holds the database's write lock; try again"))
-
-    def tell(self, outcomes: list[Outcome], failure: BaseException | None) -> None:
-        """Called in the event loop."""
-        if self.answer.done():
-            return
-        if failure is None:
-            self.answer.set_result(outcomes)
-        else:
-            self.answer.set_exception(failure)
-
+_LOOK_AGAIN_S = 0.005
 
 _HOLD = tuple(field.name for field in fields(Hold))
 _EVENT = (*(field.name for field in fields(EventDraft)), "at_us")
@@ -84,76 +60,96 @@ class SqliteLedger:
 
     def __init__(self, database: Database, wait_s: float = 5.0) -> None:
         self._path = database.path
-        self._gate_path = database.gate_path
         self._wait_s = wait_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        # A daemon: a writer that waits behind a stopped process must not keep this one from ending.
-        self._thread = threading.Thread(target=self._work, name="ledger-spend", daemon=True)
+        self._gate = WriteGate(database.gate_path)
+        self._disk = Beside("ledger-disk")
+        self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        self._thread.start()
-        await self.apply([])
+        try:
+            self._connection = await self._disk.run(lambda: _connect(self._path, self._wait_s))
+        except sqlite3.OperationalError as error:
+            raise DatabaseUnavailable(f"SQLite cannot be opened ({error}); try again") from error
 
     async def apply(self, batch: Sequence[Operation]) -> list[Outcome]:
-        loop = asyncio.get_running_loop()
-        job = _Job(batch, loop, loop.create_future())
-        self._jobs.put(job)
-        # Giving up ends a job that has not begun: what callers were refused is not done later.
-        patience = loop.call_later(self._wait_s, job.give_up)
+        """One batch at a time."""
+        connection = self._connection
+        assert connection is not None, "the ledger is not open"
         try:
-            return await job.answer
+            await self._begin(connection)
+            outcomes = self._written(connection, batch)
+            await _to_its_end(self._disk.run(lambda: self._commit(connection)))
         except sqlite3.OperationalError as error:
             raise DatabaseUnavailable(f"SQLite cannot write ({error}); try again") from error
-        finally:
-            patience.cancel()
+        return outcomes
 
     async def close(self) -> None:
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join, self._wait_s)
+        if self._connection is not None:
+            await self._disk.run(self._connection.close)
+            self._connection = None
+        self._disk.end()
+        self._gate.close()
 
-    def _work(self) -> None:
-        gate = WriteGate(self._gate_path)
-        connection: sqlite3.Connection | None = None
-        while (job := self._jobs.get()) is not None:
-            outcomes: list[Outcome] = []
-            failure: BaseException | None = None
-            with gate.held():
-                if not job.begins():
-                    continue
+    async def _begin(self, connection: sqlite3.Connection) -> None:
+        """Takes the gate, and SQLite's own lock, which only who passes by the gate can hold."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._wait_s
+        try:
+            async with asyncio.timeout_at(give_up_at):
+                await self._gate.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable("another process holds the database's write lock; try again") from None
+        try:
+            while True:
                 try:
-                    connection = connection or _connect(self._path, self._wait_s)
-                    outcomes = _write(connection, job.batch)
-                except BaseException as error:
-                    failure = error
-            # Told after the gate is free: who stops this process upon the answer stops nobody else.
-            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
-                job.loop.call_soon_threadsafe(job.tell, outcomes, failure)
-        if connection is not None:
-            connection.close()
-        gate.close()
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    if loop.time() > give_up_at:
+                        raise
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        except BaseException:
+            self._gate.release()
+            raise
+
+    def _written(self, connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
+        try:
+            books = _read(connection, batch)
+            outcomes = decide(batch, books)
+            _apply(connection, books)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            self._gate.release()
+            raise
+        return outcomes
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        """The gate is free before anybody is told: who stops this process upon the answer stops nobody else."""
+        try:
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._gate.release()
+
+
+async def _to_its_end(work: asyncio.Future[None]) -> None:
+    """The connection is nobody else's before the thread is done with it, though its caller be cancelled."""
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=wait_s)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # Used by the event loop and the thread beside it in turn, and once open it waits for no lock: the loop would.
+    connection = sqlite3.connect(path, isolation_level=None, timeout=wait_s, check_same_thread=False)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=0"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
-
-
-def _write(connection: sqlite3.Connection, batch: Sequence[Operation]) -> list[Outcome]:
-    if not batch:
-        return []
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        books = _read(connection, batch)
-        outcomes = decide(batch, books)
-        _apply(connection, books)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return outcomes
 
 
 def _read(connection: sqlite3.Connection, batch: Sequence[Operation]) -> Books:
