@@ -84,9 +84,10 @@ class SqliteLedger:
         return outcomes
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._disk.run(self._connection.close)
-            self._connection = None
+        if self._connection is None:
+            return
+        await self._disk.run(self._connection.close)
+        self._connection = None
         self._disk.end()
         self._gate.close()
 
