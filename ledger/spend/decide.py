@@ -300,6 +300,7 @@ def _end(
         ended_by=by,
         ended_at_us=at_us,
         parts=tuple(paid),
+        floor_event=None,
     )
 
 

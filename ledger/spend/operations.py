@@ -41,6 +41,7 @@ class Hold:
     floor_usd_nanos: int = 0
     """what is captured if the owner dies after sending"""
     floor_event: EventRow | None = None
+    """that says so; forgotten at its end, when the event itself stands"""
     captured_usd_nanos: int = 0
     overrun_usd_nanos: int = 0
     event_id: str | None = None

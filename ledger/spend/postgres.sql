@@ -347,6 +347,7 @@ BEGIN
                 END IF;
             END LOOP;
             hold.state := ending;
+            hold.floor_event := NULL;
             hold.fence := hold.fence + (ender = 'sweeper')::int;
             hold.captured_usd_nanos := charged;
             hold.overrun_usd_nanos := overrun;

@@ -194,6 +194,7 @@ class Oracle:
         hold["overrun_usd_nanos"] = overrun
         hold["ended_by"] = by
         hold["ended_at_us"] = at_us
+        hold["floor_event"] = None
         if by == "sweeper":
             hold["fence"] += 1
         if event is not None:
