@@ -6,6 +6,7 @@ import a2a.server.routes  # noqa: F401  first: the SDK's modules import each oth
 from a2a.types.a2a_pb2 import AgentCard
 from starlette.routing import BaseRoute
 
+from agentnode.a2a.answers import Answer, Done, NeedsInput, Piece, Rejected
 from agentnode.a2a.card import agent_card, card_routes
 from agentnode.a2a.endpoint import REST_PATH, RPC_PATH, Authenticate, a2a_routes
 from agentnode.a2a.errors import (
@@ -32,9 +33,14 @@ __all__ = [
     "ASK_PRICE_USD_NANOS",
     "REST_PATH",
     "RPC_PATH",
+    "Answer",
     "Authenticate",
+    "Done",
     "Gate",
+    "NeedsInput",
     "PaymentUnderWay",
+    "Piece",
+    "Rejected",
     "Skill",
     "SkillFailed",
     "SkillUnknown",

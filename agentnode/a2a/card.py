@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Any
 
@@ -20,8 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agentnode.a2a.endpoint import REST_PATH, RPC_PATH
-from agentnode.a2a.protos import INPUT_MODES
-from agentnode.a2a.skills import Skill
+from agentnode.a2a.skills import Skills
 from agentnode.payments.metadata import X402_EXTENSION_URIS
 from ledger.clock import seconds
 
@@ -30,7 +28,7 @@ PURE_PATH = f"{RPC_PATH}{WELL_KNOWN[0]}"
 _CACHE_CONTROL = "public, max-age=300"
 
 
-def agent_card(name: str, description: str, version: str, origin: str, skills: Iterable[Skill]) -> pb.AgentCard:
+def agent_card(name: str, description: str, version: str, origin: str, skills: Skills) -> pb.AgentCard:
     """The card of a node that answers at `origin` (`https://host`). It says what is so: no push, no extended card."""
     interfaces = (("JSONRPC", "1.0", RPC_PATH), ("JSONRPC", "0.3", RPC_PATH), ("HTTP+JSON", "1.0", REST_PATH))
     return pb.AgentCard(
@@ -51,7 +49,7 @@ def agent_card(name: str, description: str, version: str, origin: str, skills: I
                 for uri in X402_EXTENSION_URIS
             ],
         ),
-        default_input_modes=INPUT_MODES,
+        default_input_modes=skills.input_modes,
         default_output_modes=["text/plain"],
         skills=[
             pb.AgentSkill(

@@ -81,7 +81,8 @@ class _Context(ServerCallContextBuilder):
         headers = dict(request.headers)
         if version := request.query_params.get(VERSION_HEADER):
             headers.setdefault(VERSION_HEADER.lower(), version)
-        state = {"headers": headers, "caller": request.state.caller, "body": request.state.body}
+        rest_03 = request.url.path.startswith(f"{REST_PATH}/v1/")
+        state = {"headers": headers, "caller": request.state.caller, "body": request.state.body, "rest_03": rest_03}
         return ServerCallContext(state=state, requested_extensions=_asked(request, *_HEADERS))
 
 

@@ -6,11 +6,13 @@ An event is `{"kind": "task" | "history" | "status" | "artifact", ...}`; message
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agentnode.a2a.states import FAILED, TERMINAL
+from agentnode.payments.metadata import STATUS as PAYMENT_STATUS
 from ledger.errors import AgentNodeError
 
 Event = dict[str, Any]
@@ -52,6 +54,11 @@ def failed(error: AgentNodeError, at_us: int, message_id: str, metadata: dict[st
     """The end of a task whose work did not succeed: the error's machine code stands in the metadata."""
     told = {**(metadata or {}), ERROR_METADATA: error.as_dict()}
     return status(FAILED, at_us, text=error.message, metadata=told, message_id=message_id)
+
+
+def answered(text: str, context_id: str, message_id: str) -> dict[str, Any]:
+    """The agent's message that is the whole answer."""
+    return {"messageId": message_id, "contextId": context_id, "role": "ROLE_AGENT", "parts": [{"text": text}]}
 
 
 def artifact(text: str, *, name: str, append: bool = False, last: bool = False) -> Event:
@@ -119,10 +126,28 @@ def _append_part(parts: list[dict[str, Any]], part: dict[str, Any]) -> None:
         parts.append(part)
 
 
+def asked_last(history: Sequence[dict[str, Any]]) -> int:
+    """Where the caller's last message is that asks for work, and is not about a payment."""
+    for index in range(len(history) - 1, 0, -1):
+        message = history[index]
+        if message["role"] == "ROLE_USER" and PAYMENT_STATUS not in message.get("metadata", {}):
+            return index
+    return 0
+
+
 def text_of(message: dict[str, Any]) -> str:
-    """What a message says: its texts, and its data as JSON, one below the other."""
-    said = [part["text"] if "text" in part else json.dumps(part["data"]) for part in message["parts"]]
-    return "\n".join(said)
+    """What a message says: its texts, files of text, and its data as JSON, one below the other."""
+    return "\n".join(_words(part) for part in message["parts"])
+
+
+def _words(part: dict[str, Any]) -> str:
+    if "text" in part:
+        return str(part["text"])
+    if "data" in part:
+        return json.dumps(part["data"])
+    if part.get("mediaType", "").startswith("text/") or part.get("mediaType") == "application/json":
+        return base64.b64decode(part["raw"]).decode(errors="replace")
+    return str(part.get("filename", ""))
 
 
 def dumps(events: list[Event]) -> bytes:

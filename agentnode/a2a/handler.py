@@ -100,15 +100,15 @@ class NodeRequestHandler(RequestHandler):
     async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
         _check_message(params)
         wait = not params.configuration.return_immediately
-        view = await self._runtime.send(_incoming(params, context), _caller(context), wait)
-        return self._protos.task(view, _history_length(params.configuration))
+        view = await self._runtime.send(self._incoming(params, context), _caller(context), wait)
+        return self._protos.answer(view, _history_length(params.configuration))
 
     async def on_message_send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[ProtoEvent, None]:
         with _translated():
             _check_message(params)
-            steps = self._runtime.stream(_incoming(params, context), _caller(context))
+            steps = self._runtime.stream(self._incoming(params, context), _caller(context))
             async with contextlib.aclosing(self._sent(steps, _history_length(params.configuration))) as events:
                 async for event in events:
                     yield event
@@ -181,24 +181,24 @@ class NodeRequestHandler(RequestHandler):
     ) -> pb.AgentCard:
         raise ExtendedAgentCardNotConfiguredError
 
+    def _incoming(self, params: pb.SendMessageRequest, context: ServerCallContext) -> Incoming:
+        state = context.state
+        # In JSON-RPC the method's name tells the version, over HTTP the path.
+        dialect = "0.3" if "/" in state.get("method", "") or state["rest_03"] else "1.0"
+        key = state["headers"].get("idempotency-key")
+        modes = self._runtime.input_modes
+        return incoming(params, state["body"], dialect, context.requested_extensions, key, modes)
+
     async def _sent(
         self, steps: AsyncGenerator[dict[str, Any], None], history_length: int | None
     ) -> AsyncGenerator[ProtoEvent, None]:
         """The first step is the task as it stands; each one behind it an event."""
         async with contextlib.aclosing(steps):
             view = await anext(steps)
-            yield self._protos.task(view, history_length)
+            yield self._protos.answer(view, history_length)
             async for step in steps:
                 if (event := self._protos.event(view, step)) is not None:
                     yield event
-
-
-def _incoming(params: pb.SendMessageRequest, context: ServerCallContext) -> Incoming:
-    state = context.state
-    # In JSON-RPC the method's name tells the version; REST is served in 1.0 only.
-    dialect = "0.3" if "/" in state.get("method", "") else "1.0"
-    key = state["headers"].get("idempotency-key")
-    return incoming(params, state["body"], dialect, context.requested_extensions, key)
 
 
 def _caller(context: ServerCallContext) -> Caller:

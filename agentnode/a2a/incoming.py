@@ -41,7 +41,9 @@ class Incoming:
     @cached_property
     def body_hash(self) -> str:
         """Of the same without the message id, which a retry under an Idempotency-Key may make anew."""
-        message = {key: value for key, value in self.asked["message"].items() if key not in ("messageId", "message_id")}
+        message = {
+            key: value for key, value in self.asked.get("message", {}).items() if key not in ("messageId", "message_id")
+        }
         return _hash({**self.asked, "message": message})
 
 

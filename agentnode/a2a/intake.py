@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnode.a2a.errors import TaskBusy, TaskEnded, TaskMissing
-from agentnode.a2a.events import Event, View, created, fold, status, status_of
+from agentnode.a2a.events import Event, View, answered, created, fold, said, status, status_of
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import Bind, TaskLog, Written
 from agentnode.a2a.paying import Paying
 from agentnode.a2a.reading import TaskReader
+from agentnode.a2a.rules import take_to_go_on
 from agentnode.a2a.skills import Skill, Skills
 from agentnode.a2a.states import INPUT_REQUIRED, SUBMITTED, WORKING
 from agentnode.a2a.tables import Task
@@ -108,9 +109,11 @@ class Intake:
             return await self._go_on(incoming.task_id, incoming, caller)
         if incoming.submission is not None:
             raise InvalidInput("message.taskId", "must name the task that is paid")
-        skill = self._skills.of(*incoming.metadata)
+        skill = self._skills.of(incoming)
         task = self._new(task_id, skill, incoming, caller)
         placed = replace(incoming, message=_placed(incoming.message, task))
+        if skill.direct:
+            return await self._answer_only(task, skill, placed)
         if skill.immediate:
             return await self._at_once(task, skill, placed, bind)
         if skill.price_usd_nanos:
@@ -121,7 +124,7 @@ class Intake:
         """A skill that waits for nothing: one write, when the task has ended. An unfinished one was never there."""
         task.open_key = None
         asked = created(incoming.message, status_of(SUBMITTED, task.created_at_us))
-        rest = await self._worker.at_once(task, skill, self._worker.work_of(task, incoming.message))
+        rest = await self._worker.at_once(task, skill, self._worker.work_of(task, [incoming.message]))
         return _fresh(await self._log.create(task, [asked, *rest], bind))
 
     async def _ask_price(self, task: Task, skill: Skill, incoming: Incoming, bind: Bind | None) -> Begun:
@@ -136,7 +139,7 @@ class Intake:
         asked = created(incoming.message, status_of(SUBMITTED, task.created_at_us))
         begun = await self._made(task, [asked, status(WORKING, task.created_at_us)], bind)
         if begun.fresh:
-            self._worker.begin(begun.task, self._worker.work_of(begun.task, incoming.message))
+            self._worker.begin(begun.task, self._worker.work_of(begun.task, [incoming.message]))
         return begun
 
     async def _made(self, task: Task, events: Sequence[Event], bind: Bind | None) -> Begun:
@@ -151,10 +154,7 @@ class Intake:
         message = _placed(incoming.message, task)
         submission = incoming.submission
         if submission is None or not task.price_usd_nanos:
-            if task.ended:
-                raise TaskEnded(task.state)
-            if task.state != INPUT_REQUIRED:
-                raise TaskBusy
+            return await self._say(task, message)
         elif self._paying is None:
             raise PaymentsAbsent
         elif submission.status == "payment-rejected":
@@ -162,6 +162,38 @@ class Intake:
         else:
             task = await self._paying.submit(task, message, submission.payload)
         return await self.as_it_stands(task)
+
+    async def _say(self, task: Task, message: dict[str, Any]) -> Begun:
+        """The caller's next words on a task; the same again while it is open: as it stands."""
+        stands = await self._reader.snapshot(task)
+        if stands.task.ended:
+            raise TaskEnded(stands.task.state)
+        owed = task.price_usd_nanos and not task.paid
+        if (owed and task.state == INPUT_REQUIRED) or message in stands.view["history"]:
+            return Begun(stands.task, stands.view, stands.seq)
+        events = [said(message), status(WORKING, self._clock.now_us())]
+        rule = take_to_go_on(self._leases.owner, self._leases.until_us(), events)
+        try:
+            held = (await self._log.alter(task.id, rule)).task
+        except TaskBusy:
+            begun = await self.as_it_stands(task)
+            if message in begun.view["history"]:
+                return begun
+            raise
+        begun = await self.as_it_stands(held)
+        work = self._worker.work_of(held, begun.view["history"])
+        if task.paid and self._paying is not None:
+            self._worker.hold(held, self._paying.go_on(held, work))
+        else:
+            self._worker.begin(held, work)
+        return begun
+
+    async def _answer_only(self, task: Task, skill: Skill, incoming: Incoming) -> Begun:
+        """A message for an answer: nothing is kept of either."""
+        answer = await self._worker.one_answer(skill, self._worker.work_of(task, [incoming.message]))
+        assert isinstance(answer, str), "a direct skill answers in words"
+        task.open_key = None
+        return Begun(task, answered(answer, task.context_id, new_id("msg")), 0)
 
     def _new(self, task_id: str, skill: Skill, incoming: Incoming, caller: Caller) -> Task:
         context_id = incoming.context_id or new_id("ctx")

@@ -19,7 +19,7 @@ from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import TaskLog
 from agentnode.a2a.reading import TaskReader
 from agentnode.a2a.rules import FREE, take_to_pay, take_to_stop
-from agentnode.a2a.skills import Skill
+from agentnode.a2a.skills import Skill, Work
 from agentnode.a2a.states import CANCELED, INPUT_REQUIRED
 from agentnode.a2a.tables import Task
 from agentnode.a2a.worker import Worker
@@ -85,6 +85,12 @@ class Paying:
         stands = await self._decided(held, lambda decided: self._end_unpaid(held, [], end, decided))
         if stands.state != CANCELED:
             raise TaskNotStoppable("the task's payment came first; it runs to its end")
+
+    async def go_on(self, held: Task, work: Work) -> None:
+        """Work again on a task that was paid, and then needed its caller."""
+        outcome = await self._outcome(held)
+        assert isinstance(outcome, Receipt), "the task was paid"
+        await self._worker.work(held, work, [outcome])
 
     async def look(self, task: Task) -> None:
         """Its quote has run out, or a payment of it was cut off and may have been journaled since."""
@@ -206,8 +212,8 @@ class Paying:
         return (await self._worker.append(held, events, expires_at_us=None, **columns)).task
 
     async def _work(self, held: Task, receipt: Receipt) -> None:
-        first = (await self._reader.snapshot(held)).view["history"][0]
-        await self._worker.work(held, self._worker.work_of(held, first), [receipt])
+        history = (await self._reader.snapshot(held)).view["history"]
+        await self._worker.work(held, self._worker.work_of(held, history), [receipt])
 
     async def _held(self, task_id: str) -> Task:
         """The task, taken. Raises TaskBusy, TaskEnded."""
@@ -222,7 +228,7 @@ class Paying:
                     return await self._held(task_id)
                 except TaskBusy:
                     task = await self._reader.task(task_id)
-                    if task is None or task.state != INPUT_REQUIRED:
+                    if task is None or task.paid or task.state != INPUT_REQUIRED:
                         raise
                     if asyncio.get_running_loop().time() > deadline:
                         raise PaymentUnderWay(notices.SETTLING) from None

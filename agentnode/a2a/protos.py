@@ -6,7 +6,7 @@ data parts).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
@@ -21,9 +21,8 @@ from agentnode.a2a.numbers import Numbers
 from agentnode.a2a.states import STATES
 from agentnode.payments.metadata import read_submission, version_for, without_payload
 
-INPUT_MODES = ("text/plain", "application/json")
-
 _TO_PROTO = {state: pb.TaskState.Value("TASK_STATE_" + state.upper().replace("-", "_")) for state in STATES}
+_PLAIN_MODES = {"text": "text/plain", "data": "application/json"}
 _FROM_PROTO = {value: state for state, value in _TO_PROTO.items()}
 
 
@@ -54,6 +53,10 @@ class Protos:
             artifacts=[self._artifact(each) for each in view.get("artifacts", ())],
             history=[self._message(each) for each in history],
         )
+
+    def answer(self, view: View, history_length: int | None = None) -> pb.Task | pb.Message:
+        """What a message came to: a task, or the message of a direct skill."""
+        return self._message(view) if "messageId" in view else self.task(view, history_length)
 
     def event(self, view: View, event: Event) -> pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent | None:
         """The event as a stream carries it; None for one that is only kept."""
@@ -115,15 +118,22 @@ class Protos:
 
 
 def incoming(
-    params: pb.SendMessageRequest, body: Any, dialect: str, extensions: set[str], idempotency_key: str | None
+    params: pb.SendMessageRequest,
+    body: Any,
+    dialect: str,
+    extensions: set[str],
+    idempotency_key: str | None,
+    input_modes: Sequence[str],
 ) -> Incoming:
     """The client's message. `body` is the request's JSON, from which `params` was read.
 
-    Raises ContentTypeNotSupportedError for a part that is neither text nor data.
+    Raises ContentTypeNotSupportedError for a part of another media type than `input_modes`, and for a file by its URL.
     """
     asked = _mapping(body.get("params")) if "jsonrpc" in body else body
     raw = _mapping(asked.get("message"))
-    message = _message(params.message, raw)
+    if "content" in raw:
+        raw = {**raw, "parts": _parts_of_rest_03(raw["content"])}
+    message = _message(params.message, raw, input_modes)
     metadata = _mapping(raw.get("metadata"))
     if metadata:
         message["metadata"] = without_payload(metadata)
@@ -141,13 +151,16 @@ def incoming(
     )
 
 
-def _message(message: pb.Message, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _message(message: pb.Message, raw: Mapping[str, Any], input_modes: Sequence[str]) -> dict[str, Any]:
     raw_parts = raw.get("parts")
     given = raw_parts if isinstance(raw_parts, list) else []
     made: dict[str, Any] = {
         "messageId": message.message_id,
         "role": "ROLE_USER",
-        "parts": [_part(part, given[index] if index < len(given) else {}) for index, part in enumerate(message.parts)],
+        "parts": [
+            _part(part, given[index] if index < len(given) else {}, input_modes)
+            for index, part in enumerate(message.parts)
+        ],
     }
     if message.extensions:
         made["extensions"] = list(message.extensions)
@@ -156,17 +169,23 @@ def _message(message: pb.Message, raw: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _part(part: pb.Part, raw: Any) -> dict[str, Any]:
+def _part(part: pb.Part, raw: Any, input_modes: Sequence[str]) -> dict[str, Any]:
     kind = part.WhichOneof("content")
-    if kind not in ("text", "data"):
-        raise ContentTypeNotSupportedError("this agent takes text and data parts, not files")
-    if part.media_type and part.media_type not in INPUT_MODES:
-        raise ContentTypeNotSupportedError(f"{part.media_type} is not one of {', '.join(INPUT_MODES)}")
+    media_type = part.media_type or _PLAIN_MODES.get(kind or "", "")
+    if media_type not in input_modes or kind == "url":
+        said = "a file by its URL" if kind == "url" else media_type or "a part without a media type"
+        raise ContentTypeNotSupportedError(f"{said} is not one of {', '.join(input_modes)}")
     if kind == "text" and not (part.filename or part.media_type or part.HasField("metadata")):
         return {"text": part.text}
     made: dict[str, Any] = MessageToDict(part)
     exact = _mapping(raw)
     return {**made, **{key: exact[key] for key in ("data", "metadata") if key in exact and key in made}}
+
+
+def _parts_of_rest_03(content: Any) -> list[Any]:
+    """Over HTTP+JSON 0.3 calls the parts `content`, and has data one level down."""
+    parts = content if isinstance(content, list) else []
+    return [{**part, "data": _mapping(part["data"]).get("data")} if "data" in part else part for part in parts]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -25,9 +25,21 @@ def take_to_pay(owner: str, until_us: int) -> Rule:
     """
 
     def rule(task: Task) -> Change:
-        if task.state != INPUT_REQUIRED or task.lease_until_us is not None:
+        if task.state != INPUT_REQUIRED or task.paid or task.lease_until_us is not None:
             raise TaskBusy
         return Change(columns=_taken(task, owner, until_us))
+
+    return rule
+
+
+def take_to_go_on(owner: str, until_us: int, events: Sequence[Event]) -> Rule:
+    """Take a task that waits for its caller's words: free, or paid before."""
+
+    def rule(task: Task) -> Change:
+        owed = task.price_usd_nanos and not task.paid
+        if task.state != INPUT_REQUIRED or owed or task.lease_until_us is not None:
+            raise TaskBusy
+        return Change(events, _taken(task, owner, until_us))
 
     return rule
 

@@ -71,6 +71,7 @@ class TaskRuntime:
         self._intake = Intake(
             database, clock, idempotency, skills, self._log, self._reader, self._leases, self._worker, self._paying
         )
+        self.input_modes = skills.input_modes
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -99,6 +100,8 @@ class TaskRuntime:
 
     async def send(self, incoming: Incoming, caller: Caller, wait: bool = True) -> View:
         """The task that the message made or went to: as it is at first, or once it ended or needs its caller.
+
+        Of a direct skill, the agent's message.
 
         Raises SkillUnknown, InvalidInput, TaskMissing, TaskEnded, TaskBusy, PaymentsAbsent, IdempotencyConflict,
         and what Paying.submit raises.
@@ -182,7 +185,7 @@ class TaskRuntime:
             yield await self._intake.as_it_stands(begun.task), listener
 
     async def _until_settled(self, begun: Begun, listener: Listener) -> AsyncGenerator[Event, None]:
-        if begun.view["status"]["state"] in SETTLED:
+        if "status" not in begun.view or begun.view["status"]["state"] in SETTLED:
             return
         async with contextlib.aclosing(self._reader.follow(begun.task, begun.seq, listener)) as events:
             async for _, event in events:

@@ -7,23 +7,31 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agentnode.a2a.answers import Answer
 from agentnode.a2a.errors import SkillUnknown
+from agentnode.a2a.incoming import Incoming
 from engine import Call, Chunk, CompletionRequest
 from ledger.accounts import Account, Caller
 from ledger.money import NANOS_PER_USD, usd_exact
 
 ASK_PRICE_USD_NANOS = NANOS_PER_USD // 100
 DEFAULT_SKILL = "ask"
+INPUT_MODES = ("text/plain", "application/json")
 
 
 @dataclass(frozen=True)
 class Work:
-    """One task, as the skill that does it sees it. Done again after a crash, `attempt` is higher."""
+    """One task, as the skill that does it sees it. Done again after a crash, `attempt` is higher.
+
+    `message` is what the caller said last, as A2A 1.0 JSON, and `text` its words; `history` what was said before it.
+    """
 
     text: str
     task_id: str
     context_id: str
     caller: Caller
+    message: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
     revenue_usd_nanos: int = 0
     receipt_id: str | None = None
     payment_id: str | None = None
@@ -32,22 +40,26 @@ class Work:
 
 @dataclass(frozen=True)
 class Skill:
-    """`run(work)` is a coroutine that answers with text, or an async generator whose chunks are streamed.
+    """`run(work)` is a coroutine that gives one answer, or an async generator whose answers are streamed.
 
-    `immediate`: it waits for nothing, so the task is written once, when it has ended. Free skills only.
+    `immediate`: it waits for nothing, so the task is written once, when it has ended. `direct`: its answer is a
+    message, and there is no task. Both are for free skills only. `input_modes`: media types of parts that it reads.
     """
 
     id: str
     name: str
     description: str
-    run: Callable[[Work], Awaitable[str] | AsyncGenerator[str, None]]
+    run: Callable[[Work], Awaitable[Answer] | AsyncGenerator[Answer, None]]
     price_usd_nanos: int = 0
     tags: Sequence[str] = ("agent",)
     examples: Sequence[str] = field(default_factory=tuple)
     immediate: bool = False
+    direct: bool = False
+    input_modes: Sequence[str] = INPUT_MODES
 
     def __post_init__(self) -> None:
-        assert not (self.immediate and self.price_usd_nanos), "what is paid for is written before it is worked on"
+        at_once = self.immediate or self.direct
+        assert not (at_once and self.price_usd_nanos), "what is paid for is written before it is worked on"
 
     @property
     def terms(self) -> str:
@@ -66,17 +78,21 @@ class Skills:
     def __iter__(self) -> Iterator[Skill]:
         return iter(self._skills.values())
 
-    def of(self, *metadata: Mapping[str, Any]) -> Skill:
-        """The skill that the first of the metadata names. Raises SkillUnknown."""
-        named = next((each["skill"] for each in metadata if "skill" in each), self._default)
-        skill = self._skills.get(named) if isinstance(named, str) else None
-        if skill is None:
-            raise SkillUnknown(str(named)[:100], sorted(self._skills))
-        return skill
+    @property
+    def input_modes(self) -> list[str]:
+        """Media types that some skill reads."""
+        return list(dict.fromkeys(mode for skill in self for mode in skill.input_modes))
 
-    def named(self, skill_id: str) -> Skill:
-        """The skill of a task that is there. Raises SkillUnknown where the node no longer has it."""
-        return self.of({"skill": skill_id})
+    def of(self, incoming: Incoming) -> Skill:
+        """The skill that the message's metadata names, or the request's. Raises SkillUnknown."""
+        return self.named(next((each["skill"] for each in incoming.metadata if "skill" in each), self._default))
+
+    def named(self, skill_id: Any) -> Skill:
+        """Raises SkillUnknown, for a task that is there too, where the node no longer has it."""
+        skill = self._skills.get(skill_id) if isinstance(skill_id, str) else None
+        if skill is None:
+            raise SkillUnknown(str(skill_id)[:100], sorted(self._skills))
+        return skill
 
 
 class Engine(Protocol):

@@ -13,15 +13,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from agentnode.a2a.answers import Answer, Done, Ending, NeedsInput, Rejected, Saying
 from agentnode.a2a.errors import SkillFailed, TaskBusy, TaskEnded, TaskTakenOver
-from agentnode.a2a.events import Event, View, artifact, failed, status, text_of
+from agentnode.a2a.events import Event, View, asked_last, failed, status, text_of
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.leases import Leases
 from agentnode.a2a.log import TaskLog, Written
 from agentnode.a2a.reading import TaskReader
-from agentnode.a2a.rules import by_holder, take_over
+from agentnode.a2a.rules import FREE, by_holder, take_over
 from agentnode.a2a.skills import Skill, Skills, Work
-from agentnode.a2a.states import COMPLETED
+from agentnode.a2a.states import COMPLETED, INPUT_REQUIRED, REJECTED
 from agentnode.a2a.tables import Task
 from agentnode.payments import Receipt
 from agentnode.payments.metadata import completed_metadata
@@ -89,34 +90,49 @@ class Worker:
     async def at_once(self, task: Task, skill: Skill, work: Work) -> list[Event]:
         """All that a skill says that waits for nothing: its answer and its end, or its failure."""
         try:
-            answer = skill.run(work)
-            assert not isinstance(answer, AsyncGenerator), "an immediate skill answers in one piece"
-            said = artifact(await answer, name=skill.name, last=True)
+            answer = await self.one_answer(skill, work)
         except Exception as error:
-            return [failed(_told(error, task), self._clock.now_us(), new_id("msg"))]
-        return [said, status(COMPLETED, self._clock.now_us())]
+            return [failed(_told(error, task.skill), self._clock.now_us(), new_id("msg"))]
+        if isinstance(answer, Ending):
+            return [self._end(answer, None)]
+        return [*Saying(skill.name).events([answer], last=True), self._end(None, None)]
+
+    async def one_answer(self, skill: Skill, work: Work) -> Answer:
+        answer = skill.run(work)
+        assert not isinstance(answer, AsyncGenerator), "a skill that is answered at once answers in one piece"
+        return await answer
 
     async def work(self, held: Task, work: Work, receipts: Sequence[Receipt] = ()) -> None:
-        """Run the skill and write the end of the task: completed, or failed with the error's code."""
+        """Run the skill and write what became of the task: completed, back to its caller, or failed with a code."""
         paid = completed_metadata(receipts, held.x402_version) if receipts else None
         try:
             skill = self._skills.named(held.skill)
-            rest = await self._answer(held, skill, work)
-            if receipts and self._gate is not None:
+            rest, ending = await self._answer(held, skill, work)
+            if isinstance(ending, NeedsInput):
+                await self.append(held, [*rest, self._end(ending, None)], **FREE)
+                return
+            if receipts and self._gate is not None and not isinstance(ending, Rejected):
                 await self._gate.book(held.id)
-            await self.append(held, [*rest, self._completed(paid)])
+            await self.append(held, [*rest, self._end(ending, paid)])
         except _LOST:
             return
         except DatabaseUnavailable:
             raise  # left to be resumed: the work may be done and only its end not written
         except Exception as error:
-            told = failed(_told(error, held), self._clock.now_us(), new_id("msg"), paid)
+            told = failed(_told(error, held.skill), self._clock.now_us(), new_id("msg"), paid)
             with contextlib.suppress(*_LOST):
                 await self.append(held, [told])
 
-    def _completed(self, paid: dict[str, Any] | None) -> Event:
-        text = "Paid and done." if paid else ""
-        return status(COMPLETED, self._clock.now_us(), text=text, metadata=paid, message_id=new_id("msg"))
+    def _end(self, ending: Ending | None, paid: dict[str, Any] | None) -> Event:
+        state, text = COMPLETED, "Paid and done." if paid else ""
+        match ending:
+            case NeedsInput(said):
+                state, text = INPUT_REQUIRED, said
+            case Rejected(said):
+                state, text = REJECTED, said
+            case Done(said):
+                text = said
+        return status(state, self._clock.now_us(), text=text, metadata=paid, message_id=new_id("msg"))
 
     async def append(self, held: Task, events: Sequence[Event], **columns: Any) -> Written:
         """Write as the one who has the task in hand. Raises TaskTakenOver, TaskEnded."""
@@ -141,15 +157,19 @@ class Worker:
                 return
             held, receipt = recovered
             receipts.append(receipt)
-        work = self.work_of(held, view["history"][0], attempt=held.fence)
+        work = self.work_of(held, view["history"], attempt=held.fence)
         if receipts and self._gate is not None:
             # What was done before the crash may have been booked, and only its end not written.
             work = replace(work, revenue_usd_nanos=await self._gate.unbooked_usd_nanos(held.id))
         await self.work(held, work, receipts)
 
-    def work_of(self, task: Task, message: dict[str, Any], attempt: int = 1) -> Work:
+    def work_of(self, task: Task, history: Sequence[dict[str, Any]], attempt: int = 1) -> Work:
+        """What the skill gets: the caller's last message that is not about a payment, and what was said before it."""
+        index = asked_last(history)
         return Work(
-            text=text_of(message),
+            text=text_of(history[index]),
+            message=history[index],
+            history=history[:index],
             task_id=task.id,
             context_id=task.context_id,
             caller=Caller(task.tenant_id, None, frozenset(), task.payer),
@@ -159,45 +179,50 @@ class Worker:
             attempt=attempt,
         )
 
-    async def _answer(self, held: Task, skill: Skill, work: Work) -> list[Event]:
-        """What the skill says, but for what was already appended while it said it."""
+    async def _answer(self, held: Task, skill: Skill, work: Work) -> tuple[list[Event], Ending | None]:
+        """What the skill says and how it ends, but for what was already appended while it said it."""
         answer = skill.run(work)
-        if not isinstance(answer, AsyncGenerator):
-            return [artifact(await answer, name=skill.name, last=True)]
-        async with contextlib.aclosing(answer):
-            return await self._stream(held, skill, answer)
+        if isinstance(answer, AsyncGenerator):
+            async with contextlib.aclosing(answer):
+                return await self._stream(held, skill, answer)
+        said = await answer
+        if isinstance(said, Ending):
+            return [], said
+        return Saying(skill.name).events([said], last=True), None
 
-    async def _stream(self, held: Task, skill: Skill, chunks: AsyncIterator[str]) -> list[Event]:
-        """Append each chunk as it comes; those that come during a write share the next one."""
-        waiting: list[str] = []
-        said = False
+    async def _stream(
+        self, held: Task, skill: Skill, answers: AsyncIterator[Answer]
+    ) -> tuple[list[Event], Ending | None]:
+        """Append each answer as it comes; those that come during a write share the next one."""
+        saying = Saying(skill.name)
+        waiting: list[Any] = []
+        ending: Ending | None = None
 
         async def say() -> None:
-            nonlocal said
             while waiting:
-                event = artifact("".join(waiting), name=skill.name, append=said)
+                events = saying.events(waiting)
                 waiting.clear()
-                said = True
-                await self.append(held, [event])
+                await self.append(held, events)
 
-        saying: asyncio.Task[None] | None = None
+        writing: asyncio.Task[None] | None = None
         try:
-            async for chunk in chunks:
-                waiting.append(chunk)
-                if saying is None or saying.done():
-                    if saying is not None:
-                        saying.result()
-                    saying = asyncio.create_task(say())
+            async for answer in answers:
+                if isinstance(answer, Ending):
+                    ending = answer
+                    break
+                waiting.append(answer)
+                if writing is None or writing.done():
+                    if writing is not None:
+                        writing.result()
+                    writing = asyncio.create_task(say())
             rest, waiting = waiting, []
         finally:
-            if saying is not None:
-                await asyncio.wait({saying})
-                _ = saying.cancelled() or saying.exception()  # whoever stops the work need not hear of it again
-        if saying is not None:
-            saying.result()
-        if said and not rest:
-            return []
-        return [artifact("".join(rest), name=skill.name, append=said, last=True)]
+            if writing is not None:
+                await asyncio.wait({writing})
+                _ = writing.cancelled() or writing.exception()  # whoever stops the work need not hear of it again
+        if writing is not None:
+            writing.result()
+        return saying.events(rest, last=True), ending
 
     def _let_go(self, task_id: str, done: asyncio.Task[None]) -> None:
         if self._held.get(task_id) is done:
@@ -206,11 +231,11 @@ class Worker:
             logger.error("task %s is left to be resumed: %s", task_id, type(error).__name__)
 
 
-def _told(error: Exception, held: Task) -> AgentNodeError:
+def _told(error: Exception, skill_id: str) -> AgentNodeError:
     """What the caller hears of a failure: all of it where the caller can mend it, else the code only."""
     if not isinstance(error, AgentNodeError):
         # The message of a foreign error may hold content: the log gets its type and place.
         place = traceback.extract_tb(error.__traceback__)[-1]
-        logger.error("skill %s broke: %s at %s:%s", held.skill, type(error).__name__, place.filename, place.lineno)
+        logger.error("skill %s broke: %s at %s:%s", skill_id, type(error).__name__, place.filename, place.lineno)
         return SkillFailed()
     return error if error.status in _CALLERS_TO_MEND else SkillFailed.of(error)

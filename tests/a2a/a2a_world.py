@@ -14,7 +14,20 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from agentnode.a2a import Skill, Skills, TaskRuntime, Work, agent_card, echo, routes
+from agentnode.a2a import (
+    Answer,
+    Done,
+    NeedsInput,
+    Piece,
+    Rejected,
+    Skill,
+    Skills,
+    TaskRuntime,
+    Work,
+    agent_card,
+    echo,
+    routes,
+)
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
@@ -213,6 +226,25 @@ class Stage:
     async def broken(self, work: Work) -> str:
         raise RuntimeError(f"secret: {work.text}")
 
+    async def guess(self, work: Work) -> AsyncGenerator[Answer, None]:
+        """Asks until it is told `plum`; `no` is refused, a word with `!` is answered in parts."""
+        self.works.append(work)
+        yield f"{len(work.history)} before; "
+        match work.text:
+            case "plum":
+                yield Done("That is it.")
+            case "no":
+                yield Rejected("Then not.")
+            case "parts!":
+                yield Piece([{"data": {"n": 2}}], "numbers")
+                yield Piece([{"raw": "aGk=", "filename": "hi.txt", "mediaType": "text/plain"}], "file", last=False)
+                yield Piece([{"url": "https://example.org/hi"}], "file", append=True)
+            case _:
+                yield NeedsInput("Which fruit?")
+
+    async def hello(self, work: Work) -> str:
+        return f"Hello {work.text}."
+
     def skills(self) -> Skills:
         cent = 10_000_000
         return Skills(
@@ -220,6 +252,9 @@ class Stage:
                 echo(),
                 Skill("ask", "Ask", "Shouts the question back.", self.upper, price_usd_nanos=cent),
                 Skill("tell", "Tell", "Streams.", self.tell),
+                Skill("guess", "Guess", "Asks back.", self.guess),
+                Skill("paid-guess", "Guess", "Asks back, for money.", self.guess, price_usd_nanos=cent),
+                Skill("hello", "Hello", "Answers with a message.", self.hello, direct=True),
                 Skill("slow", "Slow", "Waits.", self.slow),
                 Skill("paid-slow", "Slow", "Waits, for money.", self.slow, price_usd_nanos=cent),
                 Skill("broken", "Broken", "Breaks.", self.broken),
@@ -328,12 +363,13 @@ class Rpc:
 
 def incoming_text(text: str, skill: str, message_id: str, **fields: Any) -> Incoming:
     """A message as the runtime takes it, for tests that need no wire."""
-    said = message(text, message_id)
+    pays = {"x402.payment.status": fields["submission"].status} if "submission" in fields else {}
+    said = message(text, message_id, metadata={"skill": skill, **pays})
     return Incoming(said, text, ({"skill": skill},), {"message": said}, "1.0", 2, **fields)
 
 
 def paying(task_id: str, paid: dict[str, Any] | None = None, status: str = "payment-submitted") -> Incoming:
     """The payer's message."""
-    said = message("payment", "pay", taskId=task_id)
+    said = message("payment", "pay", taskId=task_id, metadata={"x402.payment.status": status})
     submission = Submission(status, payload() if paid is None else paid)  # type: ignore[arg-type]
     return Incoming(said, "payment", ({},), {"message": said}, "1.0", 2, task_id=task_id, submission=submission)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,11 +83,15 @@ async def test_an_engines_refusal_fails_the_task_by_its_code(database: Database,
 def test_skills_are_chosen_by_name() -> None:
     """The message's metadata before the request's; absent, `ask`; unknown, refused by name."""
     skills = Skills([echo(), ask(Engine(), day)])
-    assert skills.of({}, {}).id == "ask"
-    assert skills.of({}, {"skill": "echo"}).id == "echo"
-    assert skills.of({"skill": "ask"}, {"skill": "echo"}).id == "ask"
+
+    def of(*metadata: dict[str, Any]) -> str:
+        return skills.of(replace(incoming_text("x", "ask", "m"), metadata=metadata)).id
+
+    assert of({}, {}) == "ask"
+    assert of({}, {"skill": "echo"}) == "echo"
+    assert of({"skill": "ask"}, {"skill": "echo"}) == "ask"
     with pytest.raises(SkillUnknown, match="fly"):
-        skills.of({"skill": "fly"})
+        of({"skill": "fly"})
 
 
 def test_the_card_shows_the_price() -> None:
