@@ -32,7 +32,7 @@ from agentnode.api.accounts import account_routers
 from agentnode.api.models import router as models_router
 from agentnode.api.providers import router as providers_router
 from agentnode.evidence.collect import Evidence
-from agentnode.hire import AgentCards, Calls, open_buyer
+from agentnode.hire import AgentCards, Calls, ChatBuyer, open_buyer
 from agentnode.migrations import LOCATIONS
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
@@ -161,7 +161,9 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
-    serves = completions.Completions(engine, accounts, book, sessions, keyed.Keyed(idempotency))
+    serves = completions.Completions(
+        *(engine, accounts, book, sessions, keyed.Keyed(idempotency), ChatBuyer(catalog, buyer, clock))
+    )
     app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))
     for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):

@@ -91,6 +91,8 @@ class Completion:
     """what a cached answer cost when it was made"""
     request_id: str | None = None
     """of the request that was answered first, where this one only asks for its answer again"""
+    bought_call_id: str | None = None
+    """of the hire, where another agent did the work for money"""
 
     @property
     def choices(self) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ AgentNodeError
 +-- UpstreamError               502     UPSTREAM_ERROR: the upstream answered with a failure, or with nothing of use
     +-- UpstreamUnreachable             UPSTREAM_UNREACHABLE: nothing reached it, nothing is owed
     +-- UpstreamRefused                 UPSTREAM_REFUSED: it refused the call (4xx), nothing is owed
-    |   +-- UpstreamBusy                UPSTREAM_BUSY: 429, with the wait it asked for
+    |   +-- UpstreamBusy        429     UPSTREAM_BUSY: its limit is reached, with the wait it asked for
     |   +-- UpstreamOverloaded          UPSTREAM_OVERLOADED: 503 or 529, with the wait it asked for
     |   +-- UpstreamDenied              UPSTREAM_DENIED: 401, 402, 403 or an empty quota, the operator's trouble
     |   +-- PromptRejected      400     PROMPT_REJECTED: the upstream says the request itself is wrong
@@ -165,9 +165,10 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamBusy(UpstreamRefused):
-    """The upstream's rate limit was reached."""
+    """The rate limit of the upstream, or of all that could serve, was reached."""
 
     code = "UPSTREAM_BUSY"
+    status = 429
 
 
 class UpstreamOverloaded(UpstreamRefused):

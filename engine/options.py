@@ -62,6 +62,8 @@ class Options:
     max_tier: str | None = None
     rate_limit_strategy: str = "switch"
     on_rate_limit: str = "fail"
+    mandate_id: str | None = None
+    """What is bought at a rate limit is paid within it."""
 
 
 DEFAULTS = Options()
@@ -175,5 +177,6 @@ FIELDS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "max_tier": ("max_tier", _one_of(*CHOSEN_TIERS)),
     "rate_limit_strategy": ("rate_limit_strategy", _one_of(*STRATEGIES)),
     "on_rate_limit": ("on_rate_limit", _one_of(*AT_A_LIMIT)),
+    "mandate_id": ("mandate_id", _name),
 }
 """By its name on the wire: the option, and what checks it."""

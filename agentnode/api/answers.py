@@ -89,6 +89,8 @@ def metadata_of(completion: Completion, tenant_id: str, request_id: str) -> dict
         metadata["estimated"] = True
     if completion.max_tokens is not None:
         metadata["max_tokens"] = completion.max_tokens
+    if completion.bought_call_id is not None:
+        metadata["bought_call_id"] = completion.bought_call_id
     if completion.cached:
         metadata |= usd_fields("saved_usd", completion.saved_usd_nanos)
     return metadata

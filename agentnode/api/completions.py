@@ -21,6 +21,7 @@ from agentnode.api.auth import caller_of
 from agentnode.api.errors import render
 from agentnode.api.incoming import delivery_of, in_one_order, read_body, retry_of
 from agentnode.api.keyed import Keyed, Reply
+from agentnode.hire import ChatBuyer, NothingToBuy
 from engine import (
     Call,
     Chunk,
@@ -29,6 +30,7 @@ from engine import (
     Engine,
     Options,
     SessionBudgetExceeded,
+    UpstreamBusy,
     as_chunks,
     attribution_of,
     options_of,
@@ -71,9 +73,17 @@ class Completions:
     scopes = ("chat",)
     """What the key must be allowed to."""
 
-    def __init__(self, engine: Engine, accounts: Accounts, book: AccountBook, sessions: Sessions, keyed: Keyed) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        accounts: Accounts,
+        book: AccountBook,
+        sessions: Sessions,
+        keyed: Keyed,
+        elsewhere: ChatBuyer,
+    ) -> None:
         self._engine, self._accounts, self._book, self._sessions = engine, accounts, book, sessions
-        self._keyed = keyed
+        self._keyed, self._elsewhere = keyed, elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ordered_id("req")
@@ -122,6 +132,8 @@ class Completions:
         request = CompletionRequest.parse(body)
         is_streamed, with_usage = delivery_of(body, b"idempotency-key" in headers)
         options = options_of(body)
+        if options.on_rate_limit == "pay":
+            caller.require_any("spend")
         if options.tenant_id is not None and options.tenant_id != caller.tenant_id:
             raise ScopeMissing("p402.tenant_id is not the tenant of this key")
         attribution = attribution_of(body)
@@ -143,10 +155,39 @@ class Completions:
         return await self._engine.joined(asked.account, asked.call) if retried else None
 
     async def _whole(self, asked: _Asked, retried: bool) -> Reply:
-        completion = await self._first(asked, retried) or await self._engine.complete(*asked.parts)
+        completion = await self._first(asked, retried) or await self._completed(asked)
         content = whole(completion, asked.account.tenant_id, asked.call.request_id)
         head = [*headers_of(completion, asked.call.request_id), _JSON, (b"content-length", b"%d" % len(content))]
         return Reply(200, head, content)
+
+    async def _completed(self, asked: _Asked) -> Completion:
+        try:
+            return await self._engine.complete(*asked.parts)
+        except UpstreamBusy as busy:
+            if asked.options.on_rate_limit != "pay":
+                raise
+            return await self._bought(asked, busy)
+
+    async def _streamed_or_bought(self, asked: _Asked) -> AsyncGenerator[list[Chunk], None]:
+        """A stream that is refused at a limit has not begun."""
+        try:
+            async with contextlib.aclosing(self._engine.stream(*asked.parts)) as arrivals:
+                async for chunks in arrivals:
+                    yield chunks
+        except UpstreamBusy as busy:
+            yield as_chunks(await self._bought(asked, busy))
+
+    async def _bought(self, asked: _Asked, busy: UpstreamBusy) -> Completion:
+        """Raises what the upstream said where nothing could be bought instead."""
+        try:
+            return await self._elsewhere.buy(*asked.parts)
+        except NothingToBuy as reason:
+            refused = UpstreamBusy(
+                f"who could serve this is at its rate limit, and nothing was bought instead: {reason}",
+                retry_after_ms=busy.retry_after_ms,
+            )
+            refused.charge(busy.charged_usd_nanos)
+            raise refused from reason
 
     async def _stream(self, asked: _Asked, first: Completion | None, receive: Receive, send: Send) -> None:
         """What fails before the first chunk is an HTTP error; later it is the stream's last frame. A caller who goes
@@ -156,7 +197,12 @@ class Completions:
         leaving = asyncio.create_task(_disconnected(receive))
         leaving.add_done_callback(lambda done: None if done.cancelled() else this.cancel())
         try:
-            sent = _replayed(first) if first else self._engine.stream(*asked.parts)
+            if first:
+                sent = _replayed(first)
+            elif asked.options.on_rate_limit == "pay":
+                sent = self._streamed_or_bought(asked)
+            else:
+                sent = self._engine.stream(*asked.parts)
             async with contextlib.aclosing(sent) as arrivals:
                 await _send_all(asked, arrivals, (first and first.request_id) or asked.call.request_id, send)
         except asyncio.CancelledError:

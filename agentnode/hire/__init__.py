@@ -4,15 +4,18 @@ from agentnode.hire.assembly import open_buyer
 from agentnode.hire.buyer import Buyer
 from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.cards import AgentCards
+from agentnode.hire.chat import ChatBuyer
 from agentnode.hire.errors import (
     AssetMismatch,
     CallUnknown,
     HireRefused,
     ListingNotActive,
     NetworkMismatch,
+    NothingToBuy,
     OfferUnpayable,
     PayeeMismatch,
     PriceAboveMax,
+    PurchaseUnfinished,
     SellerRefused,
     SellerUnreachable,
     WalletTooLow,
@@ -27,14 +30,17 @@ __all__ = [
     "Buyer",
     "CallUnknown",
     "Calls",
+    "ChatBuyer",
     "HireRefused",
     "HireRequest",
     "ListedTerms",
     "ListingNotActive",
     "NetworkMismatch",
+    "NothingToBuy",
     "OfferUnpayable",
     "PayeeMismatch",
     "PriceAboveMax",
+    "PurchaseUnfinished",
     "SellerRefused",
     "SellerUnreachable",
     "WalletTooLow",

@@ -12,6 +12,8 @@ AgentNodeError
 |   +-- CallEnded            409   CALL_ENDED: the call took too long and was ended meanwhile
 +-- SellerUnreachable        502   SELLER_UNREACHABLE: it does not answer, or not in A2A
 +-- SellerRefused            502   SELLER_REFUSED: it answers with an error
++-- NothingToBuy             409   NOTHING_TO_BUY: nobody answers a completion for money; nothing was paid
++-- PurchaseUnfinished       502   PURCHASE_UNFINISHED: paid, or perhaps paid, and no answer yet; the call says more
 +-- CallUnknown              404   CALL_NOT_FOUND
 +-- PaymentsAbsent           503   CHAIN_UNAVAILABLE (agentnode.payments): a price, and no chain to pay it on
 """
@@ -102,6 +104,27 @@ class SellerRefused(AgentNodeError):
 
     code = "SELLER_REFUSED"
     status = 502
+
+
+class NothingToBuy(AgentNodeError):
+    """Nobody answers the completion for money; nothing was paid."""
+
+    code = "NOTHING_TO_BUY"
+    status = 409
+
+
+class PurchaseUnfinished(AgentNodeError):
+    """A completion was bought, and the money may have moved, but no answer has come."""
+
+    code = "PURCHASE_UNFINISHED"
+    status = 502
+    should_retry = False
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(
+            f"the answer was bought by {call_id}, which has not come to its end; "
+            f"GET /api/v2/bazaar/calls/{call_id} says what became of it and of the money"
+        )
 
 
 class CallUnknown(NotFound):

@@ -140,7 +140,14 @@ def next_step(
     first_us = min((doors.probed_at_us(each.model) for each in left), default=deadline_us)
     if first_us < until_us:
         return _wait(first_us, now_us)
+    if last is None and all(_waits_at_its_limit(each.model, doors, now_us) for each in left):
+        wait_ms = max(1_000, (first_us - now_us) // 1_000)
+        return GiveUp(UpstreamBusy("all that could serve this are at their rate limits", retry_after_ms=wait_ms))
     return GiveUp(last.error if last else _all_shut(first_us - now_us))
+
+
+def _waits_at_its_limit(model: Model, doors: Doors, now_us: int) -> bool:
+    return doors.busy_until_us(model) > now_us and not doors.is_doubtful(model)
 
 
 def _fresh(

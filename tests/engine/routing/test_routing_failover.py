@@ -228,6 +228,16 @@ def test_who_finds_all_at_rest_waits_a_little_and_is_told_when_it_is_long() -> N
     for each in (A, B):
         world.shuts(each, UpstreamBusy("x", retry_after_ms=50_000 if each is A else 40_000))
     refused = world.ends_with()
+    assert isinstance(refused, UpstreamBusy)
+    assert refused.retry_after_ms == 40_000
+
+
+def test_who_finds_some_at_their_limits_and_the_others_down_is_not_told_of_a_limit() -> None:
+    """Money would not cure it, and a caller who would pay is not made to."""
+    world = World(A, B)
+    world.shuts(A, UpstreamBusy("x", retry_after_ms=50_000))
+    world.shuts(B, UpstreamOverloaded("x", retry_after_ms=40_000), FAILURES_IN_ROW)
+    refused = world.ends_with()
     assert isinstance(refused, UpstreamsShut)
     assert refused.retry_after_ms == 40_000
 
