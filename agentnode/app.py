@@ -133,9 +133,13 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     @contextlib.asynccontextmanager
     async def serving(_: FastAPI) -> AsyncIterator[None]:
         await spend.start()
+        if paid:
+            await paid.reconciler.start()
         await runtime.start()
         settling = asyncio.create_task(paid.queue.run()) if paid else None
+        reconciling = ((5, paid.reconciler.tick),) if paid else ()
         ticks = (
+            *reconciling,
             (5, Sweeper(database, spend, clock).sweep),
             (2, buyer.settle_open_calls),
             (5, answers.flush),

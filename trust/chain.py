@@ -15,7 +15,9 @@ from ledger.errors import InvalidInput
 from trust.chain_records import (
     AUTHORIZATION_CANCELED,
     AUTHORIZATION_USED,
+    TRANSFER,
     AuthorizationEnd,
+    Log,
     TxReceipt,
     authorization_end,
     read_data,
@@ -116,6 +118,16 @@ class ChainView:
         if answer is None or (isinstance(answer, dict) and answer.get("blockNumber") is None):
             return None
         return _parsed(read_receipt, answer)
+
+    async def transfers_to(self, token: str, payee: str, from_block: int, to_block: int) -> list[Log]:
+        """The logs of a token's ERC-20 transfers to an address in these blocks, both included, in order."""
+        wanted = {
+            "address": token,
+            "fromBlock": hex(from_block),
+            "toBlock": hex(to_block),
+            "topics": [TRANSFER, None, "0x" + _address_word(payee).hex()],
+        }
+        return _parsed(lambda logs: list(read_logs(logs)), await self._ask("eth_getLogs", wanted))
 
     async def transaction(self, tx_hash: str) -> dict[str, Any] | None:
         """The transaction as the chain tells it (JSON-RPC's members); None where it is unknown."""

@@ -55,6 +55,18 @@ class TxReceipt:
         wanted = (token, sender, payee, amount_atomic)
         return wanted in [(t.token, t.sender, t.payee, t.amount_atomic) for t in self.transfers()]
 
+    def authorized(self, token: str, authorizer: str, nonce: str) -> Transfer | None:
+        """The transfer that an EIP-3009 authorisation made here: the token's first after the log of the nonce's use.
+
+        Another transfer of the same amount in the same transaction belongs to another authorisation.
+        """
+        logs = [log for log in self.logs if log.address == token.lower()] if self.succeeded else []
+        for position, log in enumerate(logs):
+            end = authorization_end(log)
+            if end is not None and (end.outcome, end.authorizer, end.nonce) == ("used", authorizer, nonce):
+                return next((found for found in map(transfer_in, logs[position + 1 :]) if found is not None), None)
+        return None
+
     def as_rpc(self) -> dict[str, Any]:
         """The receipt as the chain told it (JSON-RPC's members), as evidence keeps it."""
         return dict(self._rpc)

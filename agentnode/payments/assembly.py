@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentnode.payments.assets import gas_from_faucet, usdc_of
 from agentnode.payments.broadcaster import Broadcaster
+from agentnode.payments.ends import Ends
 from agentnode.payments.facilitators.local import LocalFacilitator
-from agentnode.payments.gate import TollGate
+from agentnode.payments.gate import OPERATOR, TollGate
 from agentnode.payments.journal import Journal
 from agentnode.payments.networks import EMBEDDED
+from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
+from agentnode.payments.reconciler import Reconciler
 from agentnode.payments.requirement import Terms
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.sending import Sending
@@ -60,6 +63,7 @@ class Payments:
     facilitator: LocalFacilitator
     gate: TollGate
     queue: SignerQueue
+    reconciler: Reconciler
     scheme: ExactScheme
     broadcaster: Broadcaster
 
@@ -98,13 +102,20 @@ async def open_payments(
     scheme = ExactScheme(signer)
     facilitator = LocalFacilitator(scheme, journal, asset, account.address, pay_to, terms.settle_timeout_s, clock)
     broadcaster = Broadcaster(settings.rpc_url)
+    proof = Proof(chain, clock, wall_clock=settings.network == EMBEDDED)
     return Payments(
         chain=chain,
         asset=asset,
         journal=journal,
         facilitator=facilitator,
         gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms, spend, events),
-        queue=SignerQueue(journal, Sending(journal, broadcaster, chain, account, clock), claims, clock),
+        queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
+        reconciler=Reconciler(
+            journal,
+            Ends(journal, database, clock, OPERATOR),
+            *(proof, broadcaster, chain, claims, clock),
+            *(asset, pay_to, account.address),
+        ),
         scheme=scheme,
         broadcaster=broadcaster,
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlmodel import col, select
 
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
@@ -14,7 +14,7 @@ from agentnode.payments.journal import Journal
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
-from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
+from agentnode.payments.tables import UNPAID_POINTS, PaymentIntent, PaymentReceipt, Settlement
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.database import Database
 from ledger.events import EventDraft, Events
@@ -97,7 +97,7 @@ class TollGate:
         offered = read_authorization(payload, asked)
         standing = await self._journal.of_payment(asked.payment_id)
         same = standing is not None and (standing.payer, standing.nonce) == (offered.payer, offered.nonce)
-        if standing is not None and standing.point != "failed":
+        if standing is not None and standing.point not in UNPAID_POINTS:
             if not same:
                 raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
             return await self._ended(asked, standing)
@@ -130,9 +130,12 @@ class TollGate:
             await self._close(intent, "rejected")
 
     async def receipts(self, task_id: str) -> list[Receipt]:
+        made = select(PaymentReceipt, Settlement.point).join(
+            Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id)
+        )
         async with self._database.read() as session:
-            rows = (await session.exec(select(PaymentReceipt).where(PaymentReceipt.task_id == task_id))).all()
-        return [_receipt(row) for row in rows]
+            rows = (await session.exec(made.where(PaymentReceipt.task_id == task_id))).all()
+        return [_receipt(row, void=point == "reorged") for row, point in rows]
 
     async def unbooked_usd_nanos(self, task_id: str) -> int:
         """What was received for a task and stands in no economic event yet."""
@@ -167,12 +170,14 @@ class TollGate:
             raise PaymentUnknown(f"there is no payment {payment_id}")
         entry = await self._journal.of_payment(payment_id)
         answer: dict[str, Any] = {"payment_id": payment_id, "task_id": intent.task_id, "status": intent.status}
+        if entry is not None and entry.point == "reorged":
+            answer["status"] = "reorged"
         if entry is not None:
             answer["settlement"] = {
                 "point": entry.point,
                 "tx_hash": entry.tx_hash or None,
                 "block_number": entry.block_number,
-                "amount_settled": entry.amount_atomic if entry.point == "settled" else "0",
+                "amount_settled": entry.amount_atomic if entry.point == "confirmed" else "0",
             }
         answer["receipts"] = [receipt.as_x402(2) for receipt in await self.receipts(intent.task_id)]
         return answer
@@ -182,7 +187,7 @@ class TollGate:
 
     async def _refuse_spent(self, offered: Authorization, asked: PaymentRequirement) -> None:
         standing = await self._journal.of_authorization(offered)
-        if standing is not None and standing.point != "failed" and standing.payment_id != asked.payment_id:
+        if standing is not None and standing.point not in UNPAID_POINTS and standing.payment_id != asked.payment_id:
             raise PaymentRefused("DUPLICATE_NONCE", "this authorisation pays, or paid, for something else")
 
     async def _receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
@@ -206,6 +211,7 @@ class TollGate:
         try:
             async with self._database.write() as session:
                 values = {**vars(made), "amount_atomic": str(made.amount_atomic), "settlement_id": entry.id}
+                values.pop("void")
                 session.add(PaymentReceipt(**values))
                 intent = await session.get(PaymentIntent, asked.payment_id)
                 assert intent is not None
@@ -260,6 +266,6 @@ def _requirement(intent: PaymentIntent) -> PaymentRequirement:
     )
 
 
-def _receipt(row: PaymentReceipt) -> Receipt:
+def _receipt(row: PaymentReceipt, void: bool) -> Receipt:
     values = row.model_dump(exclude={"settlement_id"})
-    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic)})
+    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic), "void": void})

@@ -1,8 +1,10 @@
 """The settlement journal: written before anything leaves, so that after a crash the world can be asked what happened.
 
-    planned -> signed -> broadcast -> settled
-       ^---------+            +-----> failed        (an authorisation that failed unused may be planned again)
+    planned -> signed -> broadcast -> confirmed <-> reorged
+       ^---------+            +-----> failed -> abandoned
 
+`failed`: nothing of ours moves it any more; while its window is open anybody may, and the same payload is planned
+again. `abandoned`: the window has closed and the chain says unused. `reorged`: it was confirmed, and its block undone.
 Every point is durable before the next step begins. `on_point` hears each name; crash tests kill the process there.
 """
 
@@ -10,23 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from agentnode.payments.entries import Entries, attempts_in, of_authorization
 from agentnode.payments.errors import PaymentRefused, QuoteExpired
 from agentnode.payments.submission import Authorization
-from agentnode.payments.tables import OPEN_POINTS, PaymentIntent, Settlement, SettlementAttempt
-from ledger.clock import Clock
+from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement, SettlementAttempt
+from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
 from ledger.work import Claim, ClaimLost, Claims
 
 _FAR_FUTURE_S = 2**62
-_POLL_S = 0.5
+_FIRST_LOOK_US = 5 * SECOND_US
+_POLL_S, _LONGEST_POLL_S = 0.5, 2.0
 """How often the end of an entry is looked for that another process may bring about."""
 
 
@@ -38,6 +43,9 @@ class Plan:
     authorization: Authorization
     call_data: str
     planned_block: int
+    via: str = ""
+    handed: dict[str, Any] | None = None
+    compliance_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,12 @@ class Mined:
     block_hash: str
 
 
-class Journal:
+class Journal(Entries):
     def __init__(
         self, database: Database, clock: Clock, claims: Claims, on_point: Callable[[str], None] = lambda name: None
     ) -> None:
-        self._database = database
+        super().__init__(database, clock)
         self._claims = claims
-        self._clock = clock
         self._on_point = on_point
         self._waited_for: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self.wake = asyncio.Event()
@@ -70,24 +77,8 @@ class Journal:
         Raises PaymentRefused DUPLICATE_NONCE where it pays, or paid, for something else, or where another payer's
         authorisation for the same payment came first; QuoteExpired where the payment was closed meanwhile.
         """
-        now = self._clock.now_us()
+        entry = self._entry(plan)
         offered = plan.authorization
-        entry = Settlement(
-            id=new_id("stl"),
-            seq=now,
-            payment_id=plan.payment_id,
-            network=offered.network,
-            asset=offered.asset,
-            payer=offered.payer,
-            payee=offered.payee,
-            nonce=offered.nonce,
-            amount_atomic=str(offered.amount_atomic),
-            valid_before_s=min(offered.valid_before_s, _FAR_FUTURE_S),
-            call_data=plan.call_data,
-            planned_block=plan.planned_block,
-            created_at_us=now,
-            updated_at_us=now,
-        )
         try:
             async with self._database.write() as session:
                 await self._refuse_closed(session, plan.payment_id)
@@ -107,33 +98,31 @@ class Journal:
         async with self._database.write() as session:
             await self._refuse_closed(session, entry.payment_id)
             row = await self._locked(session, entry)
-            if row.point == "failed" and (row.seq, row.payment_id) == (entry.seq, entry.payment_id):
+            if row.point in UNPAID_POINTS and (row.seq, row.payment_id) == (entry.seq, entry.payment_id):
                 await self._replan(session, row)
         self.wake.set()
         return row
 
-    async def signed(self, entry: Settlement, attempt: SettlementAttempt, sender: str, claim: Claim) -> None:
-        """The transaction is complete and its hash known; from here on it may be on its way.
+    async def signed(self, made: Sequence[tuple[Settlement, SettlementAttempt]], sender: str, claim: Claim) -> None:
+        """The transactions are complete and their hashes known; from here on they may be on their way.
 
         Raises ClaimLost where another process leases the sending key by now: its account nonces are not ours.
         """
         async with self._database.write() as session:
-            session.add(attempt)
-            await self._move(
-                session,
-                entry,
-                claim,
-                "signed",
-                sender=sender,
-                account_nonce=attempt.account_nonce,
-                tx_hash=attempt.tx_hash,
-            )
-        self.point("signed")
+            rows = await self._taken(session, [entry for entry, _ in made], claim)
+            for entry, attempt in made:
+                session.add(attempt)
+                values = {"account_nonce": attempt.account_nonce, "tx_hash": attempt.tx_hash}
+                self._set(rows[entry.id], entry, point="signed", sender=sender, **values)
+        self._points("signed", len(made))
 
-    async def broadcast(self, entry: Settlement, claim: Claim) -> None:
+    async def broadcast(self, entries: Sequence[Settlement], claim: Claim) -> None:
+        """The chain's node, or the facilitator in `via`, has it or will have it at any moment."""
         async with self._database.write() as session:
-            await self._move(session, entry, claim, "broadcast")
-        self.point("broadcast")
+            rows = await self._taken(session, entries, claim)
+            for entry in entries:
+                self._set(rows[entry.id], entry, point="broadcast")
+        self._points("broadcast", len(entries))
 
     async def withdraw(self, entry: Settlement, claim: Claim, attempt: SettlementAttempt) -> None:
         """A replacement that the chain surely did not take; the attempt that it was for stands."""
@@ -141,71 +130,64 @@ class Journal:
             row = await session.get(SettlementAttempt, attempt.tx_hash)
             assert row is not None, "it was journaled before it was sent"
             await session.delete(row)
-            await self._move(session, entry, claim, "signed")
+            rows = await self._taken(session, [entry], claim)
+            self._set(rows[entry.id], entry, point="signed")
 
-    async def give_back(self, entry: Settlement, claim: Claim, failure: str) -> None:
-        """The chain surely did not take it: the account nonce is free again, and the entry waits its turn."""
+    async def give_back(self, entries: Sequence[Settlement], claim: Claim, failure: str = "") -> None:
+        """The chain surely did not take them: their account nonces are free again, and they wait their turn.
+
+        With a `failure` it counts as a try of theirs.
+        """
         async with self._database.write() as session:
-            for attempt in await self._attempts(session, entry.id):
+            rows = await self._taken(session, entries, claim)
+            for attempt in await attempts_in(session, list(rows)):
                 await session.delete(attempt)
-            await self._move(
-                session, entry, claim, "planned", tries=entry.tries + 1, account_nonce=None, tx_hash="", failure=failure
-            )
+            for entry in entries:
+                tries = entry.tries + 1 if failure else entry.tries
+                told = failure or entry.failure
+                self._set(
+                    rows[entry.id], entry, point="planned", tries=tries, account_nonce=None, tx_hash="", failure=told
+                )
 
-    async def settled(self, entry: Settlement, claim: Claim, mined: Mined) -> None:
+    async def carried_by(self, entry: Settlement, claim: Claim, via: str, failure: str) -> None:
+        """It has not left: another facilitator carries it, or with no `via` our own queue."""
         async with self._database.write() as session:
-            await self._move(
-                session,
-                entry,
-                claim,
-                "settled",
-                tx_hash=mined.tx_hash,
-                block_number=mined.block_number,
-                block_hash=mined.block_hash,
-                failure="",
-            )
-        self._tell(entry)
-        self.point("settled")
+            rows = await self._taken(session, [entry], claim)
+            values = {"via": via, "tries": entry.tries + 1, "failure": failure}
+            self._set(rows[entry.id], entry, point="planned", **values)
+        self.wake.set()
+
+    async def confirmed(self, found: Sequence[tuple[Settlement, Mined]], claim: Claim) -> None:
+        async with self._database.write() as session:
+            rows = await self._taken(session, [entry for entry, _ in found], claim)
+            for entry, mined in found:
+                self._set(rows[entry.id], entry, **self.moved(mined))
+        for entry, _ in found:
+            self.tell(entry)
+        self._points("confirmed", len(found))
 
     async def failed(self, entry: Settlement, claim: Claim, failure: str) -> None:
         async with self._database.write() as session:
-            await self._move(session, entry, claim, "failed", failure=failure)
-        self._tell(entry)
+            rows = await self._taken(session, [entry], claim)
+            self._set(rows[entry.id], entry, point="failed", failure=failure, look_at_us=self._first_look_us())
+        self.tell(entry)
         self.point("failed")
 
-    async def open(self) -> Sequence[Settlement]:
-        """Entries that have not reached an end, in order of arrival."""
-        async with self._database.read() as session:
-            waiting = select(Settlement).where(col(Settlement.point).in_(OPEN_POINTS)).order_by(col(Settlement.seq))
-            return (await session.exec(waiting)).all()
-
-    async def attempts(self, entry: Settlement) -> Sequence[SettlementAttempt]:
-        """The signed transactions of an entry, newest first."""
-        async with self._database.read() as session:
-            return await self._attempts(session, entry.id)
-
-    async def get(self, settlement_id: str) -> Settlement | None:
-        async with self._database.read() as session:
-            return await session.get(Settlement, settlement_id)
-
-    async def of_payment(self, payment_id: str) -> Settlement | None:
-        """The entry that pays `payment_id`: the one that is open or settled, else the last that failed."""
-        async with self._database.read() as session:
-            found = select(Settlement).where(Settlement.payment_id == payment_id).order_by(col(Settlement.seq).desc())
-            entries = (await session.exec(found)).all()
-        return next((entry for entry in entries if entry.point != "failed"), entries[0] if entries else None)
-
-    async def of_authorization(self, offered: Authorization) -> Settlement | None:
-        async with self._database.read() as session:
-            return await self._of_authorization(session, offered.network, offered.asset, offered.payer, offered.nonce)
+    async def abandoned(self, entry: Settlement, claim: Claim, failure: str) -> None:
+        """Its window has closed and the chain says unused: it never moves money."""
+        async with self._database.write() as session:
+            rows = await self._taken(session, [entry], claim)
+            self._set(rows[entry.id], entry, point="abandoned", failure=failure, look_at_us=None)
+        self.tell(entry)
+        self.point("abandoned")
 
     async def ended(self, entry: Settlement, timeout_s: float) -> Settlement | None:
-        """The entry once it is settled or failed, in this process or another; None where that takes too long.
+        """The entry once it has reached an end, in this process or another; None where that takes too long.
 
         An authorisation that failed and now pays for something else is, for who waits here, failed.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_s
+        until, poll_s = loop.time() + timeout_s, _POLL_S
         end = self._waited_for.setdefault(entry.id, asyncio.Event())
         while True:
             end.clear()
@@ -218,29 +200,73 @@ class Journal:
             if loop.time() >= until:
                 return None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_S):
+                async with asyncio.timeout(poll_s):
                     await end.wait()
+            poll_s = min(poll_s * 1.5, _LONGEST_POLL_S)
 
-    def _tell(self, entry: Settlement) -> None:
+    def tell(self, entry: Settlement) -> None:
         """Wakes who waits for this entry in this process; others find it by looking."""
         if waited_for := self._waited_for.get(entry.id):
             waited_for.set()
 
+    def moved(self, mined: Mined) -> dict[str, Any]:
+        """The columns of an entry whose transfer was found."""
+        return {
+            "point": "confirmed",
+            "tx_hash": mined.tx_hash,
+            "block_number": mined.block_number,
+            "block_hash": mined.block_hash,
+            "failure": "",
+            "look_at_us": self._first_look_us(),
+        }
+
+    def _first_look_us(self) -> int:
+        return self._clock.now_us() + _FIRST_LOOK_US
+
+    def _points(self, name: str, times: int) -> None:
+        for _ in range(times):
+            self.point(name)
+
+    def _entry(self, plan: Plan) -> Settlement:
+        now, offered = self._clock.now_us(), plan.authorization
+        return Settlement(
+            id=new_id("stl"),
+            seq=now,
+            payment_id=plan.payment_id,
+            network=offered.network,
+            asset=offered.asset,
+            payer=offered.payer,
+            payee=offered.payee,
+            nonce=offered.nonce,
+            amount_atomic=str(offered.amount_atomic),
+            valid_before_s=min(offered.valid_before_s, _FAR_FUTURE_S),
+            call_data=plan.call_data,
+            planned_block=plan.planned_block,
+            via=plan.via,
+            handed=plan.handed,
+            compliance_version=plan.compliance_version,
+            created_at_us=now,
+            updated_at_us=now,
+        )
+
     async def _revived(self, session: AsyncSession, entry: Settlement) -> Settlement | None:
         """A good authorisation is not burned by a bad try: one that failed unused is planned anew."""
-        standing = await self._of_authorization(session, entry.network, entry.asset, entry.payer, entry.nonce)
-        if standing is None or standing.point != "failed":
+        standing = await of_authorization(session, entry.network, entry.asset, entry.payer, entry.nonce)
+        if standing is None or standing.point not in UNPAID_POINTS:
             return None
-        for name in ("seq", "payment_id", "payee", "amount_atomic", "valid_before_s", "call_data"):
+        for name in (
+            *("seq", "payment_id", "payee", "amount_atomic", "valid_before_s", "call_data"),
+            *("via", "handed", "compliance_version"),
+        ):
             setattr(standing, name, getattr(entry, name))
         await self._replan(session, standing)
         return standing
 
     async def _replan(self, session: AsyncSession, row: Settlement) -> None:
         """The block from which its transfer is looked for stays the first: what was sent then may still be mined."""
-        row.point, row.failure, row.tries = "planned", "", 0
+        row.point, row.failure, row.tries, row.look_at_us = "planned", "", 0, None
         row.account_nonce, row.tx_hash, row.updated_at_us = None, "", self._clock.now_us()
-        for attempt in await self._attempts(session, row.id):
+        for attempt in await attempts_in(session, [row.id]):
             await session.delete(attempt)
 
     async def _refuse_closed(self, session: AsyncSession, payment_id: str) -> None:
@@ -254,29 +280,20 @@ class Journal:
         assert row is not None, "journal rows are never deleted"
         return row
 
-    async def _move(self, session: AsyncSession, entry: Settlement, claim: Claim, point: str, **values: object) -> None:
-        """Only who leases the sending key moves entries, and an end is final."""
+    async def _taken(
+        self, session: AsyncSession, entries: Sequence[Settlement], claim: Claim
+    ) -> Mapping[str, Settlement]:
+        """Only who leases what carries them moves open entries, and an end is final."""
         await self._claims.guard(session, claim)
-        row = await self._locked(session, entry)
-        if row.point not in OPEN_POINTS:
-            raise ClaimLost(f"settlement {entry.id} was brought to its end by another process")
-        for name, value in {**values, "point": point, "updated_at_us": self._clock.now_us()}.items():
+        ids = [entry.id for entry in entries]
+        locked = select(Settlement).where(col(Settlement.id).in_(ids)).order_by(col(Settlement.id)).with_for_update()
+        rows = {row.id: row for row in (await session.exec(locked)).all()}
+        ended = [row.id for row in rows.values() if row.point not in OPEN_POINTS]
+        if ended:
+            raise ClaimLost(f"settlement {ended[0]} was brought to its end by another process")
+        return rows
+
+    def _set(self, row: Settlement, entry: Settlement, **values: Any) -> None:
+        for name, value in {**values, "updated_at_us": self._clock.now_us()}.items():
             setattr(row, name, value)
             setattr(entry, name, value)
-
-    @staticmethod
-    async def _attempts(session: AsyncSession, settlement_id: str) -> Sequence[SettlementAttempt]:
-        made = select(SettlementAttempt).where(SettlementAttempt.settlement_id == settlement_id)
-        return (await session.exec(made.order_by(col(SettlementAttempt.signed_at_us).desc()))).all()
-
-    @staticmethod
-    async def _of_authorization(
-        session: AsyncSession, network: str, asset: str, payer: str, nonce: str
-    ) -> Settlement | None:
-        found = select(Settlement).where(
-            Settlement.network == network,
-            Settlement.asset == asset,
-            Settlement.payer == payer,
-            Settlement.nonce == nonce,
-        )
-        return (await session.exec(found)).first()

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 from agentnode.payments.journal import Journal
-from agentnode.payments.sending import Sending
-from agentnode.payments.tables import OPEN_POINTS
+from agentnode.payments.proof import Unclear
+from agentnode.payments.sending import Doomed, Sending, still_open
+from agentnode.payments.tables import Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import Unavailable
 from ledger.work import Claim, ClaimLost, Claims
@@ -21,6 +24,10 @@ _log = logging.getLogger(__name__)
 _LEASE_S = 10.0
 _IDLE_S = 1.0
 _BUSY_S = 0.2
+_AT_ONCE = 32
+"""How many are signed and sent in one step: who is first does not wait for a thousand others."""
+
+_T = TypeVar("_T")
 
 
 class SignerQueue:
@@ -69,20 +76,65 @@ class SignerQueue:
         What goes wrong with one stops none of the others, but that nothing new is sent behind a signed transaction
         of which it is not known whether the chain has it: account nonces go out in order.
         """
-        entries = await self._journal.open()
-        unsure = False
-        for entry in entries:
+        entries = await self._journal.open(via="")
+        planned = [entry for entry in entries if entry.point == "planned"]
+        sure = await self._follow([entry for entry in entries if entry.point != "planned"], claim)
+        while planned and sure:
             claim = await self._kept(claim)
-            if unsure and entry.point == "planned":
-                continue
-            try:
-                await self._sending.advance(entry, claim)
-            except ClaimLost:
-                raise
-            except Unavailable as silence:
-                unsure = unsure or entry.point == "signed"
-                _log.warning("settlement %s waits: %s", entry.id, silence)
-            except Exception:
-                unsure = unsure or entry.point == "signed"
-                _log.exception("settlement %s could not be advanced; it is tried again", entry.id)
-        return any(entry.point in OPEN_POINTS for entry in entries)
+            some, planned = planned[:_AT_ONCE], planned[_AT_ONCE:]
+            doomed = await self._tried("sent", some, self._sending.send(some, claim))
+            sure = doomed is not None
+            await self._conclude(doomed or [], claim)
+            await self._confirm([entry for entry in some if entry.point in ("signed", "broadcast")], claim)
+        return bool(still_open(entries))
+
+    async def _follow(self, underway: Sequence[Settlement], claim: Claim) -> bool:
+        """Whether of all that were signed it is known that they left."""
+        attempts = await self._confirm(underway, claim)
+        waiting = still_open(underway)
+        if not waiting:
+            return True
+        count = await self._tried("followed", waiting, self._sending.mined_count())
+        sure = True
+        for entry in waiting:
+            claim = await self._kept(claim)
+            was_signed, known = entry.point == "signed", attempts is not None and count is not None
+            if attempts is not None and count is not None:
+                followed = self._sending.follow(entry, attempts[entry.id], count, claim)
+                known = await self._tried("followed", [entry], _done(followed)) is True
+            sure = sure and (known or not was_signed)
+        return sure
+
+    async def _confirm(self, underway: Sequence[Settlement], claim: Claim) -> dict[str, list[SettlementAttempt]] | None:
+        """The attempts of each; None where it could not be asked whether they are mined."""
+        if not underway:
+            return {}
+        told = await self._tried("confirmed", underway, self._sending.confirm_mined(underway, claim))
+        if told is None:
+            return None
+        attempts, reverted = told
+        await self._conclude(reverted, claim)
+        return attempts
+
+    async def _conclude(self, doomed: Sequence[Doomed], claim: Claim) -> None:
+        for one in doomed:
+            claim = await self._kept(claim)
+            await self._tried("concluded", [one.entry], self._sending.conclude(one, claim))
+
+    async def _tried(self, what: str, entries: Sequence[Settlement], work: Awaitable[_T]) -> _T | None:
+        """What it comes to; None where it went wrong, which is logged and comes again."""
+        names = ", ".join(entry.id for entry in entries[:3]) + (" ..." if len(entries) > 3 else "")
+        try:
+            return await work
+        except ClaimLost:
+            raise
+        except (Unavailable, Unclear) as silence:
+            _log.warning("settlements %s wait to be %s: %s", names, what, silence)
+        except Exception:
+            _log.exception("settlements %s could not be %s; it is tried again", names, what)
+        return None
+
+
+async def _done(work: Awaitable[None]) -> bool:
+    await work
+    return True

@@ -36,12 +36,14 @@ class Receipt:
     block_number: int
     settled_at_us: int
     jws: str
+    void: bool = False
+    """The transfer's block was undone: nothing was paid, so far."""
 
     def as_x402(self, version: int) -> dict[str, Any]:
         """x402's settle response of `version`, with our receipt beside the standard members."""
         return {
-            "success": True,
-            "errorReason": None,
+            "success": not self.void,
+            "errorReason": "reorged" if self.void else None,
             "transaction": self.tx_hash,
             "network": v1_name(self.network) if version == 1 else self.network,
             "payer": self.payer,

@@ -1,17 +1,20 @@
-"""Brings one settlement from its plan to its end: sign, broadcast, confirm, replace; and find what others broadcast."""
+"""Brings settlements from their plan to their end: sign, broadcast, confirm, replace. One round at a time."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentnode.payments.broadcaster import Broadcaster, Fees, RpcRefused
-from agentnode.payments.journal import Journal, Mined
+from agentnode.payments.journal import Journal
 from agentnode.payments.networks import chain_id_of
-from agentnode.payments.tables import Settlement, SettlementAttempt
+from agentnode.payments.proof import Proof, mined, pays
+from agentnode.payments.tables import OPEN_POINTS, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.work import Claim
 from trust.chain import ChainView
-from trust.chain_records import TxReceipt
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -23,19 +26,30 @@ _REPLACE_AFTER_US = 20 * SECOND_US
 _LEAST_WINDOW_S = 2
 
 
-class Unclear(Exception):
-    """The chain contradicts itself for the moment; the entry is asked about again, the others go on."""
+@dataclass(frozen=True)
+class Doomed:
+    """An entry that nothing of ours will move."""
+
+    entry: Settlement
+    failure: str
 
 
 class Sending:
-    """Acts under the claim on the sending key. Raises ClaimLost, ChainUnavailable, Unclear: the entry stays open."""
+    """Acts under the claim on the sending key. Raises ClaimLost, ChainUnavailable, Unclear: entries stay open."""
 
     def __init__(
-        self, journal: Journal, broadcaster: Broadcaster, chain: ChainView, account: LocalAccount, clock: Clock
+        self,
+        journal: Journal,
+        broadcaster: Broadcaster,
+        chain: ChainView,
+        proof: Proof,
+        account: LocalAccount,
+        clock: Clock,
     ) -> None:
         self._journal = journal
         self._broadcaster = broadcaster
         self._chain = chain
+        self._proof = proof
         self._account = account
         self._clock = clock
 
@@ -43,36 +57,99 @@ class Sending:
     def address(self) -> str:
         return str(self._account.address)
 
-    async def advance(self, entry: Settlement, claim: Claim) -> None:
-        if entry.point == "planned":
-            await self._send(entry, claim)
-        if entry.point in ("signed", "broadcast"):
-            await self._confirm(entry, claim)
+    async def send(self, planned: Sequence[Settlement], claim: Claim) -> list[Doomed]:
+        """Sign and journal all that can be sent, then broadcast in order; those that cannot, to be concluded."""
+        doomed, gas = await self._estimated(planned, claim)
+        ready = [entry for entry in planned if entry.id in gas]
+        if ready:
+            free, fees = await self._terms(len(ready))
+            made = await asyncio.to_thread(
+                lambda: [(e, self._sign(e, nonce, gas[e.id], fees)) for e, nonce in zip(ready, free, strict=True)]
+            )
+            await self._journal.signed(made, self.address, claim)
+            await self._first_broadcasts(made, claim)
+        return doomed
 
-    async def _send(self, entry: Settlement, claim: Claim) -> None:
-        if entry.valid_before_s < seconds(self._clock.now_us()) + _LEAST_WINDOW_S:
-            return await self._conclude(entry, claim, "the authorisation's window closed before it could be sent")
-        if entry.tries >= _MAX_TRIES:
-            return await self._conclude(entry, claim, entry.failure)
-        try:
-            gas = await self._broadcaster.gas(self.address, entry.asset, entry.call_data)
-        except RpcRefused as refused:
-            if refused.reverted:
-                return await self._conclude(entry, claim, refused.message)
-            return await self._journal.give_back(entry, claim, refused.message)
-        if gas > _MAX_GAS:
-            return await self._conclude(entry, claim, f"the payer's wallet asks for {gas} gas, more than {_MAX_GAS}")
-        attempt = self._sign(entry, await self._free_account_nonce(), gas, await self._broadcaster.fees())
-        await self._journal.signed(entry, attempt, self.address, claim)
-        return await self._first_broadcast(entry, attempt, claim)
+    async def confirm_mined(
+        self, underway: Sequence[Settlement], claim: Claim
+    ) -> tuple[dict[str, list[SettlementAttempt]], list[Doomed]]:
+        """Settle those of which an attempt is mined; the attempts of all, by entry; and those that were reverted."""
+        attempts = await self._journal.attempts_of(underway)
+        hashes = [attempt.tx_hash for entry in underway for attempt in attempts[entry.id]]
+        receipts = dict(zip(hashes, await self._broadcaster.receipts(hashes), strict=True))
+        found, reverted = [], []
+        for entry in underway:
+            ends = [receipt for attempt in attempts[entry.id] if (receipt := receipts[attempt.tx_hash]) is not None]
+            if ends and pays(ends[0], entry):
+                found.append((entry, mined(ends[0])))
+            elif ends:
+                reverted.append(Doomed(entry, "the transaction was mined and reverted"))
+        if found:
+            await self._journal.confirmed(found, claim)
+        return attempts, reverted
 
-    async def _free_account_nonce(self) -> int:
-        """The chain's next, or the one after those that are signed here and not seen there yet.
+    async def follow(
+        self, entry: Settlement, attempts: Sequence[SettlementAttempt], mined_count: int, claim: Claim
+    ) -> None:
+        """One that is signed and not mined: sent, sent again, replaced, or overtaken."""
+        assert attempts, "a signed entry has its transaction"
+        assert entry.account_nonce is not None
+        newest = attempts[0]
+        if mined_count > entry.account_nonce:
+            return await self._end_overtaken(entry, claim)
+        if entry.point == "signed" and len(attempts) == 1:
+            return await self._first_broadcasts([(entry, newest)], claim)
+        if self._clock.now_us() - newest.signed_at_us > _REPLACE_AFTER_US:
+            return await self._replace(entry, newest, claim)
+        if await self._chain.transaction(newest.tx_hash) is None:
+            await self._broadcast_again(newest)
+        return None
+
+    async def mined_count(self) -> int:
+        return await self._broadcaster.mined_count(self.address)
+
+    async def conclude(self, doomed: Doomed, claim: Claim) -> None:
+        """Nothing of ours moves it any more; the chain says whether somebody else's transaction did, or still may."""
+        entry = doomed.entry
+        found = await self._proof.transfer(entry)
+        if found is not None:
+            return await self._journal.confirmed([(entry, found)], claim)
+        if await self._proof.closed(entry):
+            return await self._journal.abandoned(entry, claim, doomed.failure)
+        return await self._journal.failed(entry, claim, doomed.failure)
+
+    async def _estimated(self, entries: Sequence[Settlement], claim: Claim) -> tuple[list[Doomed], dict[str, int]]:
+        """Those that will not be sent, and what gas each of the others needs; what the node refused waits its turn."""
+        closes_s = seconds(self._clock.now_us()) + _LEAST_WINDOW_S
+        late = [e for e in entries if e.valid_before_s < closes_s]
+        tired = [e for e in entries if e not in late and e.tries >= _MAX_TRIES]
+        asked = [e for e in entries if e not in late and e not in tired]
+        doomed = [Doomed(e, "the authorisation's window closed before it could be sent") for e in late]
+        doomed += [Doomed(e, e.failure) for e in tired]
+        gas: dict[str, int] = {}
+        for entry, need in zip(asked, await self._broadcaster.gas(self.address, _calls(asked)), strict=True):
+            if isinstance(need, RpcRefused) and need.reverted:
+                doomed.append(Doomed(entry, need.message))
+            elif isinstance(need, RpcRefused):
+                await self._journal.give_back([entry], claim, need.message)
+            elif need > _MAX_GAS:
+                doomed.append(Doomed(entry, f"the payer's wallet asks for {need} gas, more than {_MAX_GAS}"))
+            else:
+                gas[entry.id] = need
+        return doomed, gas
+
+    async def _terms(self, count: int) -> tuple[list[int], Fees]:
+        """From the chain's next on, those that nothing signed here has: a gap is filled first.
 
         Asked afresh each time: a counter of our own would only ever go up, and stick after a failed send.
         """
-        underway = [e.account_nonce + 1 for e in await self._journal.open() if e.account_nonce is not None]
-        return max([await self._broadcaster.next_account_nonce(self.address), *underway])
+        following, fees = await self._broadcaster.terms(self.address)
+        taken = {entry.account_nonce for entry in await self._journal.open(via="")}
+        free: list[int] = []
+        while len(free) < count:
+            free += [following] if following not in taken else []
+            following += 1
+        return free, fees
 
     def _sign(self, entry: Settlement, account_nonce: int, gas: int, fees: Fees) -> SettlementAttempt:
         from eth_utils.address import to_checksum_address
@@ -101,37 +178,27 @@ class Sending:
             signed_at_us=self._clock.now_us(),
         )
 
-    async def _first_broadcast(self, entry: Settlement, attempt: SettlementAttempt, claim: Claim) -> None:
-        """A refusal gives the account nonce back; silence leaves the entry signed, to be asked about."""
-        try:
-            await self._broadcaster.send(attempt.raw_tx)
-        except RpcRefused as refused:
-            if await self._chain.transaction(attempt.tx_hash) is None:
-                return await self._journal.give_back(entry, claim, refused.message)
-        return await self._journal.broadcast(entry, claim)
+    async def _first_broadcasts(self, made: Sequence[tuple[Settlement, SettlementAttempt]], claim: Claim) -> None:
+        """In order. A refusal gives its account nonce back, and those of the ones behind it, which are not sent.
 
-    async def _confirm(self, entry: Settlement, claim: Claim) -> None:
-        attempts = await self._journal.attempts(entry)
-        for attempt in attempts:
-            receipt = await self._chain.receipt(attempt.tx_hash)
-            if receipt is None:
-                continue
-            if _moved(entry, receipt):
-                mined = Mined(attempt.tx_hash, receipt.block_number, receipt.block_hash)
-                return await self._journal.settled(entry, claim, mined)
-            return await self._conclude(entry, claim, "the transaction was mined and reverted")
-        assert attempts, "a signed entry has its transaction"
-        assert entry.account_nonce is not None
-        newest = attempts[0]
-        if await self._broadcaster.mined_count(self.address) > entry.account_nonce:
-            return await self._end_overtaken(entry, claim)
-        if entry.point == "signed" and len(attempts) == 1:
-            return await self._first_broadcast(entry, newest, claim)
-        if self._clock.now_us() - newest.signed_at_us > _REPLACE_AFTER_US:
-            return await self._replace(entry, newest, claim)
-        if await self._chain.transaction(newest.tx_hash) is None:
-            await self._broadcast_again(newest)
-        return None
+        Silence leaves the entry signed, to be asked about, and those behind it.
+        """
+        sent: list[Settlement] = []
+        try:
+            for position, (entry, attempt) in enumerate(made):
+                try:
+                    await self._broadcaster.send(attempt.raw_tx)
+                except RpcRefused as refused:
+                    if await self._chain.transaction(attempt.tx_hash) is None:
+                        await self._journal.give_back([entry], claim, refused.message)
+                        behind = [unsent for unsent, _ in made[position + 1 :]]
+                        if behind:
+                            await self._journal.give_back(behind, claim)
+                        return
+                sent.append(entry)
+        finally:
+            if sent:
+                await self._journal.broadcast(sent, claim)
 
     async def _broadcast_again(self, dropped: SettlementAttempt) -> None:
         """The chain's node has forgotten it, and later account nonces wait for it."""
@@ -146,45 +213,27 @@ class Sending:
         It is sent though it may revert by now: the account nonce must be used, or all later ones wait for ever.
         """
         bumped = Fees(int(stuck.max_fee_per_gas), int(stuck.max_priority_fee_per_gas)).bumped()
-        fees = bumped.at_least(await self._broadcaster.fees())
-        attempt = self._sign(entry, stuck.account_nonce, stuck.gas, fees)
-        await self._journal.signed(entry, attempt, self.address, claim)
+        _, fees = await self._broadcaster.terms(self.address)
+        attempt = self._sign(entry, stuck.account_nonce, stuck.gas, bumped.at_least(fees))
+        await self._journal.signed([(entry, attempt)], self.address, claim)
         try:
             await self._broadcaster.send(attempt.raw_tx)
         except RpcRefused:
             if await self._chain.transaction(attempt.tx_hash) is None:
                 await self._journal.withdraw(entry, claim, attempt)
-        await self._journal.broadcast(entry, claim)
+        await self._journal.broadcast([entry], claim)
 
     async def _end_overtaken(self, entry: Settlement, claim: Claim) -> None:
         """The account nonce went to another transaction, so none of ours can confirm: settled elsewhere, or again."""
-        mined = await self._found_on_chain(entry)
-        if mined is not None:
-            return await self._journal.settled(entry, claim, mined)
-        return await self._journal.give_back(entry, claim, "its account nonce was taken by another transaction")
-
-    async def _conclude(self, entry: Settlement, claim: Claim, failure: str) -> None:
-        """Nothing of ours moves it any more; the chain says whether somebody else's transaction did."""
-        mined = await self._found_on_chain(entry)
-        if mined is not None:
-            return await self._journal.settled(entry, claim, mined)
-        return await self._journal.failed(entry, claim, failure)
-
-    async def _found_on_chain(self, entry: Settlement) -> Mined | None:
-        """The transfer under this authorisation, whoever broadcast it: anybody may. None where there is none.
-
-        Raises Unclear while the chain says that it ended, and not yet how: that is not "unpaid".
-        """
-        if not await self._chain.authorization_used(entry.asset, entry.payer, entry.nonce):
-            return None
-        end = await self._chain.authorization_end(entry.asset, entry.payer, entry.nonce, entry.planned_block)
-        if end is not None and end.outcome == "canceled":
-            return None
-        receipt = await self._chain.receipt(end.tx_hash) if end is not None else None
-        if receipt is None or not _moved(entry, receipt):
-            raise Unclear(f"the authorisation of {entry.id} is used, and no log of its transfer is found")
-        return Mined(receipt.tx_hash, receipt.block_number, receipt.block_hash)
+        found = await self._proof.transfer(entry)
+        if found is not None:
+            return await self._journal.confirmed([(entry, found)], claim)
+        return await self._journal.give_back([entry], claim, "its account nonce was taken by another transaction")
 
 
-def _moved(entry: Settlement, receipt: TxReceipt) -> bool:
-    return receipt.moved(entry.asset, entry.payer, entry.payee, int(entry.amount_atomic))
+def still_open(entries: Sequence[Settlement]) -> list[Settlement]:
+    return [entry for entry in entries if entry.point in OPEN_POINTS]
+
+
+def _calls(entries: Sequence[Settlement]) -> list[tuple[str, str]]:
+    return [(entry.asset, entry.call_data) for entry in entries]

@@ -10,8 +10,13 @@ from sqlmodel import Field
 from ledger.database import Row
 
 OPEN_POINTS = ("planned", "signed", "broadcast")
-POINTS = (*OPEN_POINTS, "settled", "failed")
+"""Under way: the money may move at any moment."""
+UNPAID_POINTS = ("failed", "abandoned")
+"""Ended without a transfer: another payment may take its place."""
+POINTS = (*OPEN_POINTS, "confirmed", "reorged", *UNPAID_POINTS)
 _OPEN_SQL = "point IN ('planned', 'signed', 'broadcast')"
+_PAYS_SQL = "payment_id <> '' AND point NOT IN ('failed', 'abandoned')"
+_WATCHED_SQL = "look_at_us IS NOT NULL"
 
 
 def _amount(name: str) -> Any:
@@ -47,21 +52,30 @@ class PaymentIntent(Row, table=True):
 class Settlement(Row, table=True):
     """One entry of the settlement journal: an authorisation that is being, or was, turned into a transfer.
 
-    `payment_id` is the intent it pays, or empty where the facilitator settles for another seller.
+    `payment_id` is the intent it pays; `x402:payer:nonce` where the facilitator settles for another seller; empty where
+    the chain shows a payment to this node of which this database knows no purchase.
     """
 
     __tablename__ = "settlement"
     __table_args__ = (
-        CheckConstraint("point IN ('planned', 'signed', 'broadcast', 'settled', 'failed')", name="point_known"),
+        CheckConstraint(
+            "point IN ('planned', 'signed', 'broadcast', 'confirmed', 'reorged', 'failed', 'abandoned')",
+            name="point_known",
+        ),
         Index("uq_settlement_authorization", "network", "asset", "payer", "nonce", unique=True),
         Index(
             "uq_settlement_payment_open",
             "payment_id",
             unique=True,
-            sqlite_where=text("payment_id <> '' AND point <> 'failed'"),
-            postgresql_where=text("payment_id <> '' AND point <> 'failed'"),
+            sqlite_where=text(_PAYS_SQL),
+            postgresql_where=text(_PAYS_SQL),
         ),
         Index("ix_settlement_open", "seq", sqlite_where=text(_OPEN_SQL), postgresql_where=text(_OPEN_SQL)),
+        Index(
+            "ix_settlement_watched", "look_at_us", sqlite_where=text(_WATCHED_SQL), postgresql_where=text(_WATCHED_SQL)
+        ),
+        Index("ix_settlement_created", "created_at_us", "id"),
+        Index("ix_settlement_payer", "payer", "created_at_us"),
     )
 
     id: str = Field(primary_key=True)
@@ -86,8 +100,28 @@ class Settlement(Row, table=True):
     block_number: int | None = Field(default=None, sa_type=BigInteger)
     block_hash: str = ""
     failure: str = ""
+    look_at_us: int | None = Field(default=None, sa_type=BigInteger)
+    """When the chain is asked again about one that has ended; None where nothing can change it any more."""
+    via: str = ""
+    """The URL of the facilitator that carries it; empty: our own queue."""
+    handed: dict[str, Any] | None = Field(default=None, sa_column=Column("handed", JSON))
+    """What such a facilitator is given: `{x402Version, paymentPayload, paymentRequirements}`."""
+    compliance_version: str = ""
+    """The list by which payer and payee were let through."""
     created_at_us: int = Field(sa_type=BigInteger)
     updated_at_us: int = Field(sa_type=BigInteger)
+
+
+class JournalMark(Row, table=True):
+    """How far a chain was searched for payments to this node."""
+
+    __tablename__ = "journal_mark"
+
+    network: str = Field(primary_key=True)
+    searched_block: int = Field(sa_type=BigInteger)
+    older_at_us: int | None = Field(default=None, sa_type=BigInteger)
+    """When the chain first showed payments that this node had sent and this database does not know: it is a restored,
+    older one."""
 
 
 class SettlementAttempt(Row, table=True):

@@ -34,7 +34,8 @@ class HoldingRpc:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path == "/" and json.loads(body)["method"] == proxy.method:
+                asked = json.loads(body) if self.path == "/" else []
+                if proxy.method in [one["method"] for one in (asked if isinstance(asked, list) else [asked])]:
                     loop.call_soon_threadsafe(proxy.reached.set)
                     proxy.let_go.wait(60)
                 path = "" if self.path == "/" else self.path

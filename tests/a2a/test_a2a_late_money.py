@@ -52,7 +52,7 @@ class Late:
     async def settled(self) -> None:
         self.rpc.let_go.set()
         async with asyncio.timeout(60):
-            while [entry.point for entry in await self.world.journal()] != ["settled"]:
+            while [entry.point for entry in await self.world.journal()] != ["confirmed"]:
                 await asyncio.sleep(0.05)
 
     async def refused(self) -> None:

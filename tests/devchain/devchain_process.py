@@ -140,8 +140,10 @@ def token_domain(token: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def authorization(payer: LocalAccount, payee: str, value: int = 1_000_000, **window: int) -> Authorization:
-    """One that is open now, unless `valid_after` or `valid_before` say otherwise."""
+def authorization(
+    payer: LocalAccount, payee: str, value: int = 1_000_000, nonce: str = "", **window: int
+) -> Authorization:
+    """One that is open now, unless `valid_after` or `valid_before` say otherwise; with a nonce of its own."""
     now = int(time.time())
     return Authorization(
         payer=payer,
@@ -149,5 +151,5 @@ def authorization(payer: LocalAccount, payee: str, value: int = 1_000_000, **win
         value=value,
         valid_after=window.get("valid_after", 0),
         valid_before=window.get("valid_before", now + 300),
-        nonce=Account.create().key,
+        nonce=bytes.fromhex(nonce[2:]) if nonce else Account.create().key,
     )

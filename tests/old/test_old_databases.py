@@ -43,7 +43,7 @@ async def test_a_database_of_an_earlier_version_is_upgraded_and_read(folder: Pat
         events = (await session.exec(select(func.count()).select_from(EconomicEvent))).one()
         assert events >= 1
         if folder.name == "seller":
-            assert [row.point for row in (await session.exec(select(Settlement))).all()] == ["settled"]
+            assert [row.point for row in (await session.exec(select(Settlement))).all()] == ["confirmed"]
             assert len((await session.exec(select(PaymentReceipt))).all()) == 1
             item = (await session.exec(select(VaultItemRow))).first()
             assert item is not None

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 LOSE_REQUEST, LOSE_ANSWER = "lose the request", "lose the answer"
-Fate = None | int | str | dict[str, Any]
+Fate = None | int | str | dict[str, Any] | list[Any]
 """None passes it on, a number is the HTTP status, a dict answers it, and the two words cut the connection."""
 
 
@@ -34,12 +34,11 @@ class RpcProxy:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                fate = proxy.rule(json.loads(body)) if self.path == "/" else None
+                fate = proxy._fate(json.loads(body)) if self.path == "/" else None
                 if isinstance(fate, int):
                     return self._answer(fate, b"{}")
-                if isinstance(fate, dict):
-                    answer = {"jsonrpc": "2.0", "id": json.loads(body)["id"], **fate}
-                    return self._answer(200, json.dumps(answer).encode())
+                if isinstance(fate, dict | list):
+                    return self._answer(200, json.dumps(fate).encode())
                 if fate != LOSE_REQUEST:
                     path = "" if self.path == "/" else self.path
                     headers = {"content-type": "application/json"}
@@ -59,8 +58,24 @@ class RpcProxy:
             def log_message(self, *_: object) -> None:
                 pass
 
+        self._chain_url = chain_url
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def _fate(self, asked: Any) -> Fate:
+        """A dict is the whole answer. A batch is passed on in parts; who loses one request loses the batch."""
+        if isinstance(asked, dict):
+            fate = self.rule(asked)
+            return {"jsonrpc": "2.0", "id": asked["id"], **fate} if isinstance(fate, dict) else fate
+        fates = [self._fate(request) for request in asked]
+        whole = next((fate for fate in fates if isinstance(fate, int | str)), None)
+        if whole is not None or all(fate is None for fate in fates):
+            return whole
+        return [fate or self._passed(request) for fate, request in zip(fates, asked, strict=True)]
+
+    def _passed(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.post(self._chain_url, json=request, timeout=30).json()
+        return answer
 
     def __enter__(self) -> RpcProxy:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -56,7 +56,7 @@ async def test_one_transfer_never_gives_two_receipts(still: Any) -> None:
     await asyncio.sleep(0)
     await journal.failed(entry, claim, "reverted")
     again = await journal.plan(Plan(other.payment_id, offered, "0x", 0))
-    await journal.settled(again, claim, Mined("0x" + "11" * 32, 1, "0x" + "22" * 32))
+    await journal.confirmed([(again, Mined("0x" + "11" * 32, 1, "0x" + "22" * 32))], claim)
     assert isinstance(await waiting, PaymentRefused)
     await gate.outcome(other.task_id)
     assert await gate.receipts(one.task_id) == []
@@ -69,7 +69,7 @@ async def test_an_end_is_final(still: Any) -> None:
     payer, asked = world.chain.funded("1"), await world.require()
     offered = read_authorization(signed_payload(world.chain, payer, asked), asked)
     entry = await world.payments.journal.plan(Plan(asked.payment_id, offered, "0x", 0))
-    await world.payments.journal.settled(entry, claim, Mined("0x" + "33" * 32, 1, "0x" + "22" * 32))
+    await world.payments.journal.confirmed([(entry, Mined("0x" + "33" * 32, 1, "0x" + "22" * 32))], claim)
     with pytest.raises(ClaimLost):
         await world.payments.journal.failed(entry, claim, "the window closed")
     assert not isinstance(await world.payments.gate.outcome(asked.task_id), PaymentRefused)
@@ -95,7 +95,7 @@ async def test_a_lagging_node_does_not_turn_a_settled_payment_into_a_refusal(
 
     def on_point(name: str) -> None:
         nonlocal lags
-        lags = lags or name == "settled"
+        lags = lags or name == "confirmed"
 
     def rule(request: dict[str, Any]) -> Fate:
         return {"result": None} if lags and request["method"] == "eth_getTransactionReceipt" else None

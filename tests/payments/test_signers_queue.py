@@ -38,7 +38,7 @@ async def test_a_failed_broadcast_in_the_midst_of_others_stops_none(
             await world.submit(last, signed_payload(chain, late, last))
             assert {world.usdc(payer.address) for payer in [*payers, late]} == {990_000}
             entries = await world.journal()
-            assert {entry.point for entry in entries} == {"settled"}
+            assert {entry.point for entry in entries} == {"confirmed"}
             assert len({entry.account_nonce for entry in entries}) == 13
     assert next(broadcasts) > 13
 

@@ -12,7 +12,7 @@ import pytest
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement, usdc
 
-POINTS = ["planned", "signed", "broadcast", "settled", "receipted"]
+POINTS = ["planned", "signed", "broadcast", "confirmed", "receipted"]
 
 
 @pytest.fixture(scope="module")

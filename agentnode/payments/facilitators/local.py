@@ -13,7 +13,7 @@ from agentnode.payments.journal import Journal
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
-from agentnode.payments.tables import Settlement
+from agentnode.payments.tables import UNPAID_POINTS, Settlement
 from ledger.clock import Clock, seconds
 from ledger.errors import InvalidInput
 from ledger.money import Asset
@@ -48,9 +48,11 @@ class LocalFacilitator:
     async def end_of(self, entry: Settlement) -> Settlement:
         """The entry once it is settled. Raises SettlementPending, and PaymentRefused where it failed."""
         ended = await self._journal.ended(entry, self._settle_timeout_s)
-        if ended is None:
+        if ended is None or (ended.point == "reorged" and ended.look_at_us is not None):
             raise SettlementPending(entry.payment_id)
-        if ended.point == "failed":
+        if ended.point == "reorged":
+            raise PaymentRefused("SETTLEMENT_FAILED", "the transfer's block was undone, and its window has closed")
+        if ended.point in UNPAID_POINTS:
             raise PaymentRefused("SETTLEMENT_FAILED", ended.failure)
         return ended
 
@@ -75,7 +77,7 @@ class LocalFacilitator:
             offered = read_authorization(outer, asked)
             payment_id = f"x402:{offered.payer}:{offered.nonce}"
             standing = await self._journal.of_payment(payment_id)
-            if standing is not None and standing.point != "failed":
+            if standing is not None and standing.point not in UNPAID_POINTS:
                 entry = await self.end_of(standing)
             else:
                 entry = await self.settle(payment_id, self._read(outer, asked), asked)

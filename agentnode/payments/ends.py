@@ -1,0 +1,113 @@
+"""What may still change of settlements that have ended: undone, done after all, or never to be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import col, select
+
+from agentnode.payments.journal import Journal, Mined
+from agentnode.payments.tables import UNPAID_POINTS, JournalMark, PaymentIntent, PaymentReceipt, Settlement
+from ledger.clock import Clock
+from ledger.database import AsyncSession, Database
+from ledger.ids import new_id
+from ledger.money import Asset
+from ledger.movements import Movement, tenant_account
+
+PAID_TWICE = "the payment had been paid by another authorisation: this one is the payer's, refund it"
+UNKNOWN_PURCHASE = "the chain shows this payment, and this database knows no purchase for it"
+
+
+class Ends:
+    """Each change is made only if the entry still stands as it was read: two workers make it once."""
+
+    def __init__(self, journal: Journal, database: Database, clock: Clock, operator: str) -> None:
+        self._journal = journal
+        self._database = database
+        self._clock = clock
+        self._operator = operator
+
+    async def reorged(self, entry: Settlement) -> bool:
+        """Its block was undone: its receipt is void, and what was booked for it is booked back."""
+        return await self._change(entry, "reorged", point="reorged", look_at_us=self._clock.now_us())
+
+    async def confirmed(self, entry: Settlement, found: Mined) -> bool:
+        """Its transfer is on chain after all, or again."""
+        return await self._change(entry, "confirmed", **self._journal.moved(found))
+
+    async def abandoned(self, entry: Settlement) -> bool:
+        return await self._change(entry, "abandoned", point="abandoned", look_at_us=None)
+
+    async def looked(self, entry: Settlement, look_at_us: int | None) -> None:
+        """The chain was asked and said nothing new; None where it need not be asked again."""
+        async with self._database.write() as session:
+            row = await self._as_read(session, entry)
+            if row is not None:
+                row.look_at_us = look_at_us
+
+    async def unclaimed(self, entry: Settlement) -> None:
+        """A payment to this node of which the chain knows and the journal does not."""
+        async with self._database.write() as session:
+            session.add(entry)
+        self._journal.point("unclaimed")
+
+    async def searched(self, network: str, block: int, older: bool = False) -> None:
+        """Up to this block the chain was searched; `older` where it knows payments of ours that we do not."""
+        async with self._database.write() as session:
+            mark = await session.get(JournalMark, network) or JournalMark(network=network, searched_block=block)
+            mark.searched_block = max(mark.searched_block, block)
+            if older and mark.older_at_us is None:
+                mark.older_at_us = self._clock.now_us()
+            session.add(mark)
+
+    async def _change(self, entry: Settlement, name: str, **values: Any) -> bool:
+        async with self._database.write() as session:
+            row = await self._as_read(session, entry)
+            if row is None:
+                return False
+            if row.point in UNPAID_POINTS and name == "confirmed" and await self._paid_by_another(session, row):
+                values |= {"payment_id": "", "failure": PAID_TWICE}
+            await self._book(session, row, name)
+            for column, value in {**values, "updated_at_us": self._clock.now_us()}.items():
+                setattr(row, column, value)
+        self._journal.tell(entry)
+        self._journal.point(name)
+        return True
+
+    async def _as_read(self, session: AsyncSession, entry: Settlement) -> Settlement | None:
+        row = await session.get(Settlement, entry.id, with_for_update=True)
+        assert row is not None, "journal rows are never deleted"
+        stands = ("point", "seq", "payment_id", "tx_hash", "block_hash", "look_at_us")
+        return row if all(getattr(row, name) == getattr(entry, name) for name in stands) else None
+
+    async def _paid_by_another(self, session: AsyncSession, row: Settlement) -> bool:
+        others = select(Settlement.id).where(
+            Settlement.payment_id == row.payment_id,
+            Settlement.id != row.id,
+            col(Settlement.point).not_in(UNPAID_POINTS),
+        )
+        return bool(row.payment_id) and (await session.exec(others)).first() is not None
+
+    async def _book(self, session: AsyncSession, row: Settlement, name: str) -> None:
+        """What was received by a receipt comes back with the block that undid it, and goes again with the next."""
+        if {row.point, name} != {"confirmed", "reorged"}:
+            return
+        received = (await session.exec(select(PaymentReceipt).where(PaymentReceipt.settlement_id == row.id))).first()
+        intent = await session.get(PaymentIntent, row.payment_id)
+        if received is None or intent is None:
+            return
+        ours, theirs = tenant_account(self._operator), f"wallet:{row.payer}"
+        from_account, to_account = (ours, theirs) if name == "reorged" else (theirs, ours)
+        session.add(
+            Movement(
+                id=new_id("mov"),
+                tenant_id=self._operator,
+                kind="settlement",
+                hold_id=None,
+                event_id=None,
+                from_account=from_account,
+                to_account=to_account,
+                usd_nanos=Asset(**intent.asset).nanos_from_atomic(int(row.amount_atomic)),
+                at_us=self._clock.now_us(),
+            )
+        )
