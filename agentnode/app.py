@@ -34,6 +34,7 @@ from agentnode.api.providers import router as providers_router
 from agentnode.evidence.collect import Evidence
 from agentnode.hire import AgentCards, Calls, ChatBuyer, open_buyer
 from agentnode.migrations import LOCATIONS
+from agentnode.payments import Overview
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from bazaar import Bazaar
@@ -179,7 +180,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(models_router(models))
     app.include_router(providers_router(models, needs))
     app.include_router(facilitator.router(paid.facilitator if paid else None))
-    app.include_router(payments.router(gate))
+    app.include_router(payments.router(gate, Overview(database, clock), needs))
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))

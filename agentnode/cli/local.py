@@ -78,9 +78,9 @@ def node(data: Path) -> Iterator[NodeClient]:
         return
     settings = load(os.environ, data=data)
     with contextlib.ExitStack() as stack:
-        running = _running(data) or stack.enter_context(_started(settings))
+        url = running(data) or stack.enter_context(_started(settings))
         secret = stack.enter_context(own_key(settings))
-        yield NodeClient(running, secret)
+        yield NodeClient(url, secret)
 
 
 @contextlib.asynccontextmanager
@@ -91,9 +91,9 @@ async def accounts(settings: Settings) -> AsyncIterator[Accounts]:
     from trust.keys import NodeKeys
     from trust.keystore import open_password
 
-    async with _database(settings) as database:
+    async with database(settings) as opened:
         password, _ = open_password(settings.data, _environment(settings))
-        yield Accounts(database, SystemClock(), NodeKeys.open(settings.data / "keys", password))
+        yield Accounts(opened, SystemClock(), NodeKeys.open(settings.data / "keys", password))
 
 
 @contextlib.asynccontextmanager
@@ -102,23 +102,24 @@ async def policies(settings: Settings) -> AsyncIterator[Policies]:
     from ledger.accounts import AccountBook, Policies
     from ledger.clock import SystemClock
 
-    async with _database(settings) as database:
+    async with database(settings) as opened:
         clock, defaults_of = SystemClock(), settings.default_limits
-        yield Policies(database, clock, AccountBook(database, clock, defaults_of), defaults_of)
+        yield Policies(opened, clock, AccountBook(opened, clock, defaults_of), defaults_of)
 
 
 @contextlib.asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The folder's database, brought up to date."""
     from agentnode.migrations import LOCATIONS
     from ledger.database import Database
 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database)
+    opened = Database(settings.database)
     try:
-        await database.upgrade(LOCATIONS)
-        yield database
+        await opened.upgrade(LOCATIONS)
+        yield opened
     finally:
-        await database.close()
+        await opened.close()
 
 
 def keystore(settings: Settings) -> Keystore:
@@ -156,7 +157,8 @@ def own_key(settings: Settings) -> Iterator[str]:
         asyncio.run(revoke(key_id))
 
 
-def _running(data: Path) -> str | None:
+def running(data: Path) -> str | None:
+    """The URL of the node that runs on the folder."""
     import httpx
 
     with contextlib.suppress(OSError, httpx.HTTPError):

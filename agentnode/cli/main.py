@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agentnode import __version__
-from agentnode.cli import demo, devchain, hire, keys, mandate, record, up, verify, wallet
+from agentnode.cli import demo, devchain, hire, keys, ledger, mandate, payments, record, up, verify, wallet
 from agentnode.cli.local import NodeSaid
 from agentnode.cli.output import REFUSED, UNCLEAR, fail
 from ledger.errors import AgentNodeError
@@ -37,8 +37,10 @@ app.command("demo")(demo.demo)
 app.command("devchain")(devchain.devchain)
 app.command("hire")(hire.hire)
 app.command("verify")(verify.verify)
+app.command("payments")(payments.payments)
 app.command("record")(record.record)
 app.add_typer(keys.app, name="keys")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(mandate.app, name="mandate")
 app.add_typer(wallet.app, name="wallet")
 

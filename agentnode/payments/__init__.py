@@ -10,6 +10,7 @@ from agentnode.payments.errors import (
 from agentnode.payments.gate import TollGate
 from agentnode.payments.journal import Journal
 from agentnode.payments.metadata import X402_EXTENSION_URIS
+from agentnode.payments.overview import Overview, wanted_of
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
 
@@ -17,6 +18,7 @@ __all__ = [
     "RECEIPT_TYP",
     "X402_EXTENSION_URIS",
     "Journal",
+    "Overview",
     "PaymentRefused",
     "PaymentRequirement",
     "PaymentUnknown",
@@ -26,4 +28,5 @@ __all__ = [
     "SettlementPending",
     "Terms",
     "TollGate",
+    "wanted_of",
 ]

@@ -116,6 +116,10 @@ class Entries:
         async with self._database.read() as session:
             return await session.get(JournalMark, network)
 
+    async def marks(self) -> Sequence[JournalMark]:
+        async with self._database.read() as session:
+            return (await session.exec(select(JournalMark).order_by(JournalMark.network))).all()
+
     async def newest_block(self, network: str) -> int | None:
         """The youngest block in which an entry moved money."""
         newest = select(Settlement.block_number).where(

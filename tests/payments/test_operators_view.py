@@ -1,0 +1,92 @@
+"""The operator sees every payment and how far it came, page by page; and whether ledger and chain agree."""
+
+from __future__ import annotations
+
+import pytest
+from payments_world import World, signed_payload
+from sqlmodel import select, text
+
+from agentnode.payments import Overview, wanted_of
+from agentnode.payments.books import check_chain, check_ledger
+from ledger.clock import SystemClock
+from ledger.errors import InvalidInput
+from ledger.movements import Movement
+
+
+async def paid(world: World, times: int) -> list[str]:
+    """The payers of so many payments, oldest first."""
+    payers = []
+    for _ in range(times):
+        payer, asked = world.chain.funded("1"), await world.require()
+        await world.submit(asked, signed_payload(world.chain, payer, asked))
+        payers.append(payer.address.lower())
+    return payers
+
+
+@pytest.mark.database
+async def test_payments_are_listed_newest_first_in_pages_and_by_filter(world: World) -> None:
+    """No row is missing or twice; a payment without a known purchase is among them."""
+    payers, view = await paid(world, 3), Overview(world.database, SystemClock())
+    async with world.database.write() as session:
+        await session.exec(text("UPDATE settlement SET payment_id = '' WHERE payer = :p").bindparams(p=payers[0]))  # type: ignore[call-overload]
+    first = await view.page(wanted_of({"limit": "2"}))
+    second = await view.page(wanted_of({"limit": "2", "cursor": first["next_cursor"]}))
+    rows = [*first["data"], *second["data"]]
+    assert [row["payer"] for row in rows] == payers[::-1]
+    assert second["next_cursor"] is None
+    assert [row["amount_usd_exact"] for row in rows] == ["0.01", "0.01", None]
+    assert [row["task_id"] is not None for row in rows] == [True, True, False]
+    for query, count in (({"payer": payers[1]}, 1), ({"status": "confirmed"}, 3), ({"status": "failed,reorged"}, 0)):
+        assert len((await view.page(wanted_of(query)))["data"]) == count
+    assert (await view.page(wanted_of({"until": "2001-01-01T00:00:00Z"})))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"status": "settled"}, "status"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "²"}, "limit"),
+        ({"since": "yesterday"}, "since"),
+        ({"cursor": "x"}, "cursor"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_filter_that_is_off_is_named(query: dict[str, str], param: str) -> None:
+    """A filter that was silently ignored would show what was not asked for."""
+    with pytest.raises(InvalidInput) as told:
+        wanted_of(query)
+    assert told.value.param == param
+
+
+@pytest.mark.database
+async def test_ledger_and_chain_agree_and_each_difference_is_named(world: World) -> None:
+    """A movement too many, a settlement the chain does not have, a payment the journal does not have."""
+    payments = world.payments
+
+    async def wrong() -> list[str]:
+        pay_to = (await world.require()).pay_to
+        books = await check_ledger(world.database)
+        books += await check_chain(world.database, payments.chain, payments.broadcaster, payments.asset, pay_to)
+        return [check.claim for check in books if not check.ok]
+
+    payer, *_ = await paid(world, 2)
+    assert await wrong() == []
+    async with world.database.write() as session:
+        row = (await session.exec(select(Movement))).first()
+        assert row is not None
+        session.add(Movement(**{**row.model_dump(), "id": "mov_twice"}))
+    assert await wrong() == ["what came from payers is what the receipts say"]
+    async with world.database.write() as session:
+        await session.exec(text("DELETE FROM movements WHERE id = 'mov_twice'"))  # type: ignore[call-overload]
+        lie = text("UPDATE settlement SET tx_hash = :h WHERE payer = :p").bindparams(h="0x" + "11" * 32, p=payer)
+        await session.exec(lie)  # type: ignore[call-overload]
+    assert await wrong() == ["each confirmed settlement is on the chain"]
+    async with world.database.write() as session:
+        forget = text("UPDATE settlement SET point = 'failed' WHERE payer = :p").bindparams(p=payer)
+        await session.exec(forget)  # type: ignore[call-overload]
+    assert await wrong() == [
+        "what came from payers is what the receipts say",
+        "each authorised payment to this node is in the journal",
+        "ledger equals chain",
+    ]
