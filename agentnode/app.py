@@ -167,7 +167,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
     serves = completions.Completions(
-        *(engine, accounts, book, sessions, keyed.Keyed(idempotency), ChatBuyer(catalog, buyer, clock))
+        *(engine, accounts, book, sessions, keyed.Keyed(idempotency), ChatBuyer(catalog, buyer, clock)),
+        client_stall_s=settings.client_stall_s,
     )
     app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))

@@ -63,6 +63,8 @@ class Settings(BaseModel):
     """How long an upstream may be silent before another is asked."""
     upstream_deadline_s: float = Field(default=600, gt=0)
     """For a whole completion, all attempts together."""
+    client_stall_s: float = Field(default=60, gt=0)
+    """How long the client of a stream may read nothing before its stream is ended."""
     prices_file: str = ""
     """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ledger.accounts import PRIVACY_MODES
 from ledger.errors import InvalidInput
 from ledger.money import usd_nanos
 
 CAPABILITIES = ("chat", "code", "vision", "reasoning", "function_calling", "json")
 CHOSEN_TIERS = ("budget", "mid", "premium")
-PRIVACY_MODES = ("metadata_only", "fingerprint_only", "redacted_trace", "full_trace", "private_gateway")
 STRATEGIES = ("switch", "queue", "fail")
 AT_A_LIMIT = ("fail", "pay")
 MAX_CACHE_TTL_S = 86_400

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from agentnode.api.answers import chunk_bytes, error_frame, headers_of, usage_chunk, whole
 from agentnode.api.auth import caller_of
 from agentnode.api.errors import render
-from agentnode.api.incoming import delivery_of, in_one_order, read_body, retry_of
+from agentnode.api.incoming import Part, Room, delivery_of, in_one_order, read_body, retry_of
 from agentnode.api.keyed import Keyed, Reply
 from agentnode.hire import ChatBuyer, NothingToBuy
 from engine import (
@@ -81,14 +81,19 @@ class Completions:
         sessions: Sessions,
         keyed: Keyed,
         elsewhere: ChatBuyer,
+        *,
+        client_stall_s: float,
     ) -> None:
         self._engine, self._accounts, self._book, self._sessions = engine, accounts, book, sessions
         self._keyed, self._elsewhere = keyed, elsewhere
+        self._client_stall_s = client_stall_s
+        self._room = Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ordered_id("req")
         try:
-            await self._answer(scope, receive, send, request_id)
+            with self._room.part() as part:
+                await self._answer(scope, receive, send, request_id, part)
         except Exception as error:
             if not isinstance(error, AgentNodeError):
                 _log.error("unexpected error in %s", request_id, exc_info=error)
@@ -97,14 +102,14 @@ class Completions:
             response.headers["X-P402-Request-ID"] = request_id
             await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str, part: Part) -> None:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization")
         caller = await caller_of(self._accounts, authorization.decode("latin-1") if authorization else None)
         if caller.key_id is None:
             raise KeyInvalid("this needs an API key; make one with: agentnode keys create NAME")
         caller.require_any(*self.scopes)
-        raw = await read_body(receive)
+        raw = await read_body(receive, headers, part)
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -204,12 +209,31 @@ class Completions:
             else:
                 sent = self._engine.stream(*asked.parts)
             async with contextlib.aclosing(sent) as arrivals:
-                await _send_all(asked, arrivals, (first and first.request_id) or asked.call.request_id, send)
+                patient = self._patient(send)
+                await _send_all(asked, arrivals, (first and first.request_id) or asked.call.request_id, patient)
         except asyncio.CancelledError:
             if not leaving.done() or leaving.cancelled():
                 raise
+        except _Stalled:
+            _log.info("%s: its client reads nothing; the stream was ended", asked.call.request_id)
         finally:
             leaving.cancel()
+
+    def _patient(self, send: Send) -> Send:
+        """A client that reads nothing more would keep its hold and its slot for as long as it likes."""
+
+        async def within(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._client_stall_s):
+                    await send(message)
+            except TimeoutError:
+                raise _Stalled from None
+
+        return within
+
+
+class _Stalled(Exception):
+    """The client takes nothing."""
 
 
 class _Asked:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -10,27 +12,75 @@ from starlette.types import Receive
 
 from agentnode.api.keyed import KEEP_S
 from ledger.accounts import Caller
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, Unavailable
 
 MAX_BODY_BYTES = 50_000_000
+MAX_BODIES_BYTES = 5 * MAX_BODY_BYTES
+_MANY_PARTS = 1_000_000
+"""Values in a body: each takes some 60 bytes once it is read, however few it is written in."""
 RETRY_S = 600
 """How long an SDK's retry finds the answer of its first try."""
 
 
-async def read_body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
+class Room:
+    """Bytes that the bodies of all requests at work in this process may have together."""
+
+    def __init__(self, most_bytes: int = MAX_BODIES_BYTES) -> None:
+        self._left_bytes = most_bytes
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[Part]:
+        """A request's part, given back at its end."""
+        part = Part(self)
+        try:
+            yield part
+        finally:
+            self._left_bytes += part.size_bytes
+
+    def take(self, size_bytes: int) -> None:
+        """Raises Unavailable where there is not so much left."""
+        if size_bytes > self._left_bytes:
+            raise Unavailable("this process has its hands full of large requests; try again", retry_after_ms=1_000)
+        self._left_bytes -= size_bytes
+
+
+class Part:
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.size_bytes = 0
+
+    def grow(self, size_bytes: int) -> None:
+        """To at least so many bytes. Raises InvalidInput beyond what one body may have, and Unavailable."""
+        if size_bytes > MAX_BODY_BYTES:
+            raise _too_large()
+        if size_bytes > self.size_bytes:
+            self._room.take(size_bytes - self.size_bytes)
+            self.size_bytes = size_bytes
+
+
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], part: Part) -> bytes:
+    """Raises InvalidInput for what is too large, before it is read where its length is told, or of too many parts;
+    Unavailable where the process holds as much as it may."""
+    stated = headers.get(b"content-length", b"")
+    if stated.isdigit() and (len(stated) > 15 or int(stated) > MAX_BODY_BYTES):
+        raise _too_large()
+    pieces: list[bytes] = []
+    size = 0
+    more = True
+    while more:
         message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
-            raise InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
-    return b"".join(parts)
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        part.grow(size)
+        more = message.get("more_body", False)
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if size > _MANY_PARTS and body.count(b",") + body.count(b"[") + body.count(b"{") > _MANY_PARTS:
+        raise InvalidInput("body", f"must have at most {_MANY_PARTS} parts")
+    return body
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
 
 
 def in_one_order(body: Any) -> bytes:

@@ -39,7 +39,9 @@ _STATUSES = {
 
 def answer_of(body: Any, created_s: int) -> Answer:
     """A whole message. Raises UpstreamGarbled."""
-    if not isinstance(body, dict) or not isinstance(body.get("content"), list) or not body.get("stop_reason"):
+    if not isinstance(body, dict) or not isinstance(body.get("content"), list):
+        raise UpstreamGarbled("anthropic's answer is not a message")
+    if not isinstance(body.get("stop_reason"), str) or not body["stop_reason"]:
         raise UpstreamGarbled("anthropic's answer is not a finished message")
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     said: list[str] = []

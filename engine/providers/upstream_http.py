@@ -21,6 +21,7 @@ QUIET_TIMEOUT_S = 120.0
 """Without a byte from the upstream for so long, it is taken for dead."""
 MAX_ANSWER_BYTES = 32_000_000
 _MAX_ERROR_BYTES = 100_000
+_NESTED_AT_MOST = 200
 _DONE = b"[DONE]"
 
 
@@ -91,6 +92,7 @@ class UpstreamHTTP:
                     deadline.reschedule(began + timing.total_s)
                     if reply.status != 200:
                         raise await self._refusal(reply)
+                    _check_plain(reply)
                     return parsed(await _read(reply))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._translated(error, answered) from error
@@ -112,6 +114,7 @@ class UpstreamHTTP:
                 answered = True
                 if reply.status != 200:
                     raise await self._refusal(reply)
+                _check_plain(reply)
                 events = ServerSentEvents()
                 async with asyncio.timeout_at(first_byte_at):
                     came = await _next(reply.content, events)
@@ -165,6 +168,7 @@ class UpstreamHTTP:
                 headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
             )
         return self._session
 
@@ -175,11 +179,20 @@ def _connect_s(timing: Timing) -> float:
 
 
 def parsed(raw: bytes) -> Any:
-    """Raises UpstreamGarbled."""
+    """Raises UpstreamGarbled, also for what is nested deeper than it could be written again."""
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise UpstreamGarbled("the upstream's answer is not JSON") from None
+        value = orjson.loads(raw)
+        if raw.count(b"[") + raw.count(b"{") > _NESTED_AT_MOST:
+            orjson.dumps([[[[value]]]])
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        raise UpstreamGarbled("the upstream's answer is not JSON, or nested too deep") from None
+    return value
+
+
+def _check_plain(reply: aiohttp.ClientResponse) -> None:
+    """What is compressed though it was asked not to be can be a thousand times larger than it looks."""
+    if reply.headers.get("Content-Encoding", "identity") != "identity":
+        raise UpstreamGarbled("the upstream's answer is compressed, which it was asked not to be")
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:

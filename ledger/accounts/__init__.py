@@ -6,7 +6,16 @@ from ledger.accounts.book import AccountBook
 from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry
 from ledger.accounts.documents import shown
 from ledger.accounts.policies import Policies
-from ledger.accounts.policy import DEFAULT_LIMITS, Limits, Names, OwnerBudget, Policy, limits_of, tightest
+from ledger.accounts.policy import (
+    DEFAULT_LIMITS,
+    PRIVACY_MODES,
+    Limits,
+    Names,
+    OwnerBudget,
+    Policy,
+    limits_of,
+    tightest,
+)
 from ledger.accounts.scopes import ANONYMOUS, OPERATOR, ROLES, SCOPES, Caller, checked_scopes, scopes_of_role
 from ledger.accounts.sessions import Bind, NewSession, Session, Sessions
 
@@ -15,6 +24,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "NANOS_PER_CREDIT",
     "OPERATOR",
+    "PRIVACY_MODES",
     "ROLES",
     "SCOPES",
     "Account",

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from api_node import ApiNode
+from starlette.types import Message, Receive
 
 from agentnode.api.bodies import MAX_BYTES
+from agentnode.api.incoming import MAX_BODY_BYTES, Room, read_body
+from ledger.errors import InvalidInput, Unavailable
 
 CHUNK = b" " * 100_000
 
@@ -36,3 +39,39 @@ async def test_a_body_that_is_too_large_is_refused_by_name(node: ApiNode) -> Non
     body, headers = CHUNK * 21, {"Content-Type": "application/json"}
     answer = await node.client().http.post("/api/v2/sessions", content=body, headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "body")
+
+
+def arriving(*parts: bytes) -> Receive:
+    left = list(parts)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    return receive
+
+
+async def test_the_bodies_of_all_requests_at_work_have_a_bound_together() -> None:
+    """Who comes beyond it is told to come again, and finds room when another has ended."""
+    room = Room(most_bytes=10)
+    with room.part() as first:
+        assert await read_body(arriving(b"1234", b"567"), {}, first) == b"1234567"
+        with room.part() as second, pytest.raises(Unavailable) as told:
+            await read_body(arriving(b"12", b"34"), {}, second)
+        assert told.value.retry_after_ms and told.value.status == 503
+    with room.part() as third:
+        assert await read_body(arriving(b"1234567890"), {}, third) == b"1234567890"
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+    told = {b"content-length": b"%d" % (MAX_BODY_BYTES + 1)}
+    with Room().part() as part, pytest.raises(InvalidInput):
+        await read_body(arriving(), told, part)
+
+
+async def test_a_body_of_endless_parts_is_refused_before_they_are_made(node: ApiNode) -> None:
+    """Two bytes of JSON can take sixty of memory."""
+    client = await node.tenant("t", "chat")
+    body = b'{"model": "m1", "messages": [' + b"[]," * 1_000_001 + b"[]]}"
+    answer = await client.http.post("/v1/chat/completions", content=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "body")
+    assert "parts" in answer.json()["error"]["message"]

@@ -135,7 +135,7 @@ class Upstream:
         if behaviour.status != 200:
             return _error(behaviour.status, behaviour.error_message)
         if behaviour.raw is not None:
-            return web.Response(text=behaviour.raw, content_type="application/json")
+            return _raw(behaviour)
         return web.json_response(embeddings.answer(body, behaviour))
 
     async def messages(self, request: web.Request) -> web.StreamResponse:
@@ -151,7 +151,7 @@ class Upstream:
             if behaviour.status != 200:
                 return anthropic.error(behaviour.status, behaviour.error_message)
             if behaviour.raw is not None:
-                return web.Response(text=behaviour.raw, content_type="application/json")
+                return _raw(behaviour)
             if not body.get("stream"):
                 return web.json_response(anthropic.message(body, behaviour))
             return await self._anthropic_stream(request, body, behaviour)
@@ -196,7 +196,7 @@ class Upstream:
             headers = {"Retry-After": behaviour.retry_after} if behaviour.retry_after else {}
             return _error(behaviour.status, behaviour.error_message, headers)
         if behaviour.raw is not None:
-            return web.Response(text=behaviour.raw, content_type="application/json")
+            return _raw(behaviour)
         reply = reply_to(body, behaviour)
         if body.get("stream"):
             return await self._stream(request, body, behaviour, reply)
@@ -280,3 +280,10 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
 def _cut(request: web.Request) -> None:
     assert request.transport is not None
     request.transport.abort()
+
+
+def _raw(behaviour: Behaviour) -> web.Response:
+    response = web.Response(text=behaviour.raw, content_type="application/json")
+    if behaviour.compressed:
+        response.enable_compression(web.ContentCoding.gzip)
+    return response

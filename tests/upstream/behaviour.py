@@ -23,6 +23,8 @@ class Behaviour:
     """closes the connection without an answer"""
     raw: str | None = None
     """answers with this text instead of a completion"""
+    compressed: bool = False
+    """the raw text, though it was asked not to"""
     text: str | None = None
     """instead of its own answer"""
     calls: list[dict[str, str]] = dataclasses.field(default_factory=list)

@@ -10,7 +10,7 @@ import pytest
 
 from engine import Catalog, Upstream
 from engine.catalog import Model
-from engine.errors import UpstreamError, UpstreamTimedOut
+from engine.errors import UpstreamError, UpstreamGarbled, UpstreamTimedOut
 from engine.providers import PATIENT, OpenAICompatible, Timing
 from ledger.errors import InvalidInput
 from tests.engine.world import MODEL, ask
@@ -104,3 +104,42 @@ async def test_what_no_json_can_carry_is_refused_and_not_sent(
     with pytest.raises(InvalidInput):
         await provider.complete(model(), ask("q", seed=10**30), 10, PATIENT)
     assert upstream.count == 0
+
+
+async def had(provider: OpenAICompatible, streamed: bool) -> None:
+    if streamed:
+        [piece async for piece in singly(provider.stream(model(), ask("q"), 10, PATIENT))]
+    else:
+        await provider.complete(model(), ask("q"), 10, PATIENT)
+
+
+DEEP = "[" * 300 + "]" * 300
+WHOLE = '{"choices": [{"message": {"content": "hi", "odd": %s}, "finish_reason": "stop"}]}'
+CHUNK = 'data: {"choices": [{"delta": {"content": "hi", "odd": %s}, "finish_reason": null}]}\n\n'
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("odd", [DEEP, '{"a":' * 300 + "1" + "}" * 300])
+async def test_what_could_not_be_passed_on_is_garbled(
+    provider: OpenAICompatible, upstream: FakeUpstream, odd: str, streamed: bool
+) -> None:
+    """JSON that is nested deeper than any writer writes it: another upstream may be asked, and nobody gets a 500."""
+    upstream.behave({"raw": (CHUNK if streamed else WHOLE) % odd})
+    with pytest.raises(UpstreamGarbled):
+        await had(provider, streamed)
+
+
+async def test_many_brackets_side_by_side_are_no_harm(provider: OpenAICompatible, upstream: FakeUpstream) -> None:
+    upstream.behave({"raw": WHOLE % f"[{', '.join(['[]'] * 300)}]"})
+    answer = await provider.complete(model(), ask("q"), 10, PATIENT)
+    assert answer.choices[0]["message"]["odd"] == [[]] * 300
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_compressed_answer_is_not_unpacked(
+    provider: OpenAICompatible, upstream: FakeUpstream, streamed: bool
+) -> None:
+    """It was asked for as it is: a small one can unpack to any size."""
+    upstream.behave({"raw": WHOLE % ('"' + "0" * 10_000_000 + '"'), "compressed": True})
+    with pytest.raises(UpstreamGarbled, match="compressed"):
+        await had(provider, streamed)
