@@ -137,8 +137,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         if paid:
             await paid.reconciler.start()
         await runtime.start()
-        settling = asyncio.create_task(paid.queue.run()) if paid else None
-        reconciling = ((5, paid.reconciler.tick),) if paid else ()
+        settling = asyncio.create_task(paid.run()) if paid else None
+        reconciling = ((5, paid.reconciler.tick), (60, paid.routes.refresh)) if paid else ()
         ticks = (
             *reconciling,
             (5, Sweeper(database, spend, clock).sweep),
@@ -180,7 +180,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     models = Models(priced, providers, upstreams, clock)
     app.include_router(models_router(models))
     app.include_router(providers_router(models, needs))
-    app.include_router(facilitator.router(paid.facilitator if paid else None))
+    app.include_router(facilitator.router(paid.front if paid else None))
     app.include_router(payments.router(gate, Overview(database, clock), needs))
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":

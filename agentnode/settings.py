@@ -65,6 +65,14 @@ class Settings(BaseModel):
     """For a whole completion, all attempts together."""
     client_stall_s: float = Field(default=60, gt=0)
     """How long the client of a stream may read nothing before its stream is ended."""
+    facilitators: list[dict[str, Any]] = []
+    """`[[facilitators]]` tables (`agentnode.payments.facilitators.configured`); none: our own queue."""
+    facilitator_timeout_s: float = Field(default=30, gt=0)
+    open_facilitator_gas_ether_per_day: str = Field(default="0", pattern=r"^[0-9]{1,6}(\.[0-9]{1,18})?$")
+    """What the node pays for settlements of other sellers in a UTC day, on a chain where gas costs something."""
+    compliance_file: str = ""
+    compliance_url: str = ""
+    compliance_timeout_s: float = Field(default=3, gt=0)
     prices_file: str = ""
     """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []

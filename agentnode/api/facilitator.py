@@ -8,13 +8,13 @@ from fastapi import APIRouter
 
 from agentnode.api.auth import JsonBody
 from agentnode.payments import PaymentsAbsent
-from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.facilitators.front import Facilitator
 
 
-def router(facilitator: LocalFacilitator | None) -> APIRouter:
+def router(facilitator: Facilitator | None) -> APIRouter:
     routes = APIRouter(prefix="/facilitator")
 
-    def present() -> LocalFacilitator:
+    def present() -> Facilitator:
         if facilitator is None:
             raise PaymentsAbsent
         return facilitator

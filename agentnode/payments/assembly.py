@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agentnode.payments.assets import gas_from_faucet, usdc_of
 from agentnode.payments.broadcaster import Broadcaster
+from agentnode.payments.compliance import BlockedAddresses, Compliance, ComplianceService, Every
 from agentnode.payments.ends import Ends
+from agentnode.payments.facilitators.configured import configured
+from agentnode.payments.facilitators.courier import Courier
+from agentnode.payments.facilitators.front import Facilitator
+from agentnode.payments.facilitators.gas import WEI_PER_ETHER, GasBudget
 from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.facilitators.routes import Routes
 from agentnode.payments.gate import OPERATOR, TollGate
 from agentnode.payments.journal import Journal
-from agentnode.payments.networks import EMBEDDED
+from agentnode.payments.networks import EMBEDDED, chain_id_of
 from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
 from agentnode.payments.reconciler import Reconciler
@@ -31,6 +40,7 @@ from ledger.work import Claims
 from trust.chain import ChainView
 from trust.errors import WalletExists
 from trust.keys import NodeKeys
+from trust.web import GuardedClient
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -61,16 +71,40 @@ class Payments:
     asset: Asset
     journal: Journal
     facilitator: LocalFacilitator
+    front: Facilitator
+    routes: Routes
+    courier: Courier
+    compliance: Every
     gate: TollGate
     queue: SignerQueue
     reconciler: Reconciler
-    scheme: ExactScheme
+    stations: tuple[Station, ...]
     broadcaster: Broadcaster
+    web: GuardedClient
+
+    async def run(self) -> None:
+        """Until cancelled: our own queue, and what other facilitators carry."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.queue.run())
+            group.create_task(self.courier.run())
 
     async def close(self) -> None:
-        self.scheme.close()
+        for station in self.stations:
+            station.scheme.close()
+            await station.chain.aclose()
         await self.broadcaster.close()
-        await self.chain.aclose()
+        await self.compliance.aclose()
+        await self.web.aclose()
+
+
+@dataclass(frozen=True)
+class Station:
+    """One chain on which payments are checked."""
+
+    chain: ChainView
+    asset: Asset
+    proof: Proof
+    scheme: ExactScheme
 
 
 async def open_payments(
@@ -85,11 +119,6 @@ async def open_payments(
     on_point: Callable[[str], None],
 ) -> Payments:
     """Raises ChainMismatch where another chain answers than the configured one, ChainUnavailable where none does."""
-    from agentnode.payments.schemes.signer import JournalSigner
-
-    chain = ChainView(settings.rpc_url, settings.chain_id)
-    await chain.check_chain_id()
-    asset = await usdc_of(settings.network, settings.rpc_url)
     account = await asyncio.to_thread(_account, wallets, SENDER_WALLET)
     pay_to = await asyncio.to_thread(_address, wallets, PAYEE_WALLET)
     if settings.network == EMBEDDED:
@@ -97,28 +126,66 @@ async def open_payments(
 
     journal = Journal(database, clock, claims, on_point)
     terms = Terms(settings.quote_life_s, settings.max_timeout_s, settings.settle_timeout_s)
-    loop = asyncio.get_running_loop()
-    signer = JournalSigner(account.key.hex(), settings.rpc_url, journal, loop)
-    scheme = ExactScheme(signer)
-    facilitator = LocalFacilitator(scheme, journal, asset, account.address, pay_to, terms.settle_timeout_s, clock)
+    own = await _station(settings.network, settings.rpc_url, account, journal, clock)
+    chain, asset, proof = own.chain, own.asset, own.proof
     broadcaster = Broadcaster(settings.rpc_url)
-    proof = Proof(chain, clock, wall_clock=settings.network == EMBEDDED)
+
+    web = GuardedClient(settings.reachable_nets, settings.facilitator_timeout_s)
+    said = configured(settings.facilitators, settings.network, web, os.environ)
+    others = {n: await _station(n, url, account, journal, clock) for n, url in said.rpc_urls.items()}
+    routes, compliance = Routes(said.routes, clock), _compliance(settings)
+    gas_wei = int(Decimal(settings.open_facilitator_gas_ether_per_day) * WEI_PER_ETHER)
+    gas = GasBudget(journal, broadcaster, clock, account.address, gas_wei)
+
+    def facilitator_on(station: Station) -> LocalFacilitator:
+        free = station.asset.network == EMBEDDED
+        return LocalFacilitator(
+            *(station.scheme, journal, station.asset, account.address, pay_to, terms.settle_timeout_s, clock),
+            *(routes, compliance, None if free else gas),
+        )
+
+    facilitator = facilitator_on(own)
+    proofs = {settings.network: proof} | {network: station.proof for network, station in others.items()}
     return Payments(
         chain=chain,
         asset=asset,
         journal=journal,
         facilitator=facilitator,
+        front=Facilitator(facilitator, {n: facilitator_on(station) for n, station in others.items()}, routes),
+        routes=routes,
+        courier=Courier(journal, routes, proofs, claims, clock),
+        compliance=compliance,
         gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms, spend, events),
         queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
         reconciler=Reconciler(
             journal,
             Ends(journal, database, clock, OPERATOR),
-            *(proof, broadcaster, chain, claims, clock),
+            *(proofs, broadcaster, chain, claims, clock),
             *(asset, pay_to, account.address),
         ),
-        scheme=scheme,
+        stations=(own, *others.values()),
         broadcaster=broadcaster,
+        web=web,
     )
+
+
+async def _station(network: str, rpc_url: str, account: LocalAccount, journal: Journal, clock: Clock) -> Station:
+    from agentnode.payments.schemes.signer import JournalSigner
+
+    chain = ChainView(rpc_url, chain_id_of(network))
+    await chain.check_chain_id()
+    scheme = ExactScheme(JournalSigner(account.key.hex(), rpc_url, journal, asyncio.get_running_loop()))
+    proof = Proof(chain, clock, wall_clock=network == EMBEDDED)
+    return Station(chain, await usdc_of(network, rpc_url), proof, scheme)
+
+
+def _compliance(settings: Settings) -> Every:
+    hooks: list[Compliance] = []
+    if settings.compliance_file:
+        hooks.append(BlockedAddresses(Path(settings.compliance_file)))
+    if settings.compliance_url:
+        hooks.append(ComplianceService(settings.compliance_url, settings.compliance_timeout_s))
+    return Every(hooks)
 
 
 def _address(wallets: Wallets, name: str) -> str:

@@ -111,6 +111,22 @@ class Entries:
         async with self._database.read() as session:
             return (await session.exec(asked.limit(wanted.limit))).all()
 
+    async def foreign_gas(self, since_us: int) -> tuple[int, int]:
+        """What settlements for other sellers promised to pay since then, in wei, and how many have not signed yet."""
+        foreign = select(Settlement.id).where(
+            col(Settlement.payment_id).startswith("x402:"), Settlement.via == "", Settlement.updated_at_us >= since_us
+        )
+        signed = select(SettlementAttempt).where(col(SettlementAttempt.settlement_id).in_(foreign))
+        waiting = foreign.where(Settlement.point == "planned")
+        async with self._database.read() as session:
+            attempts = (await session.exec(signed)).all()
+            unsigned = len((await session.exec(waiting)).all())
+        most: dict[str, int] = {}
+        for attempt in attempts:  # of several attempts under one account nonce one is mined
+            wei = attempt.gas * int(attempt.max_fee_per_gas)
+            most[attempt.settlement_id] = max(most.get(attempt.settlement_id, 0), wei)
+        return sum(most.values()), unsigned
+
     async def mark(self, network: str) -> JournalMark | None:
         """How far the chain was searched for payments to this node; None where it never was."""
         async with self._database.read() as session:

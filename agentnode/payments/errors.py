@@ -1,6 +1,10 @@
 """Why a payment was not taken, and what is left to do.
 
 PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; has the extension's code
+ComplianceBlocked     403  COMPLIANCE_BLOCKED: the operator's list or service refuses payer or payee
+ComplianceUnchecked   403  COMPLIANCE_BLOCKED: it could not be asked, so it is not allowed; later it may be
+GasBudgetSpent        429  FACILITATOR_GAS_SPENT: the open facilitator pays no more gas for others today
+FacilitatorAbsent     503  FACILITATOR_UNAVAILABLE: nobody carries payments of this network
 QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
 SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
 PaymentUnknown        404  PAYMENT_NOT_FOUND
@@ -37,6 +41,40 @@ class PaymentRefused(AgentNodeError):
         self.x402_code = x402_code
         self.reason = reason
         super().__init__(f"{x402_code}: {reason}")
+
+
+class ComplianceBlocked(PaymentRefused):
+    """The operator may not take this payer's money, or pay it to this payee; nothing was taken."""
+
+    code = "COMPLIANCE_BLOCKED"
+    status = 403
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("SETTLEMENT_FAILED", reason)
+
+
+class ComplianceUnchecked(ComplianceBlocked):
+    """Whether it is allowed could not be found out, so it is not."""
+
+    retry_after_ms = 5_000
+
+
+class GasBudgetSpent(AgentNodeError):
+    """The day's gas for other sellers' settlements is used up."""
+
+    code = "FACILITATOR_GAS_SPENT"
+    status = 429
+
+    def __init__(self, retry_after_ms: int) -> None:
+        self.retry_after_ms = retry_after_ms
+        super().__init__("this facilitator pays no more gas for others today; use another, or come again tomorrow")
+
+
+class FacilitatorAbsent(Unavailable):
+    """No facilitator that is configured settles on this network now."""
+
+    code = "FACILITATOR_UNAVAILABLE"
+    retry_after_ms = 5_000
 
 
 class QuoteExpired(AgentNodeError):

@@ -36,6 +36,15 @@ _POLL_S, _LONGEST_POLL_S = 0.5, 2.0
 
 
 @dataclass(frozen=True)
+class Carriage:
+    """Who carries a settlement: our own queue, or the facilitator at `via`, which is given `handed["body"]`."""
+
+    via: str = ""
+    handed: dict[str, Any] | None = None
+    compliance_version: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is to be settled and with which call, before a nonce or a signature exists."""
 
@@ -43,9 +52,7 @@ class Plan:
     authorization: Authorization
     call_data: str
     planned_block: int
-    via: str = ""
-    handed: dict[str, Any] | None = None
-    compliance_version: str = ""
+    carriage: Carriage = Carriage()
 
 
 @dataclass(frozen=True)
@@ -149,11 +156,12 @@ class Journal(Entries):
                     rows[entry.id], entry, point="planned", tries=tries, account_nonce=None, tx_hash="", failure=told
                 )
 
-    async def carried_by(self, entry: Settlement, claim: Claim, via: str, failure: str) -> None:
+    async def carried_by(self, entry: Settlement, claim: Claim, via: str, tried: Sequence[str], failure: str) -> None:
         """It has not left: another facilitator carries it, or with no `via` our own queue."""
         async with self._database.write() as session:
             rows = await self._taken(session, [entry], claim)
-            values = {"via": via, "tries": entry.tries + 1, "failure": failure}
+            handed = {**(entry.handed or {}), "tried": list(tried)}
+            values = {"via": via, "handed": handed, "tries": entry.tries + 1, "failure": failure}
             self._set(rows[entry.id], entry, point="planned", **values)
         self.wake.set()
 
@@ -242,9 +250,9 @@ class Journal(Entries):
             valid_before_s=min(offered.valid_before_s, _FAR_FUTURE_S),
             call_data=plan.call_data,
             planned_block=plan.planned_block,
-            via=plan.via,
-            handed=plan.handed,
-            compliance_version=plan.compliance_version,
+            via=plan.carriage.via,
+            handed=plan.carriage.handed,
+            compliance_version=plan.carriage.compliance_version,
             created_at_us=now,
             updated_at_us=now,
         )

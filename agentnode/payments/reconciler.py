@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from agentnode.payments.broadcaster import Broadcaster, RpcRefused
 from agentnode.payments.ends import UNKNOWN_PURCHASE, Ends
@@ -35,7 +36,7 @@ class Reconciler:
         self,
         journal: Journal,
         ends: Ends,
-        proof: Proof,
+        proofs: Mapping[str, Proof],
         broadcaster: Broadcaster,
         chain: ChainView,
         claims: Claims,
@@ -46,7 +47,7 @@ class Reconciler:
     ) -> None:
         self._journal = journal
         self._ends = ends
-        self._proof = proof
+        self._proofs = proofs
         self._broadcaster = broadcaster
         self._chain = chain
         self._claims = claims
@@ -84,15 +85,18 @@ class Reconciler:
             await self._ends.looked(entry, self._clock.now_us() + _LEAST_LOOK_US)
 
     async def _look(self, entry: Settlement) -> None:
-        if entry.point == "confirmed" and await self._proof.still_stands(entry):
+        proof = self._proofs.get(entry.network)
+        if proof is None:
+            raise Unclear(f"{entry.network} is not among the chains of this node any more")
+        if entry.point == "confirmed" and await proof.still_stands(entry):
             return await self._ends.looked(entry, self._next_look_us(entry, _FINAL_AFTER_US))
-        found = await self._proof.transfer(entry)
+        found = await proof.transfer(entry)
         if found is not None:
             await self._ends.confirmed(entry, found)
         elif entry.point == "confirmed":
             _log.warning("settlement %s was confirmed and its block is undone: its receipt is void", entry.id)
             await self._ends.reorged(entry)
-        elif await self._proof.closed(entry):
+        elif await proof.closed(entry):
             await self._end(entry)
         else:
             if entry.point == "reorged":

@@ -116,7 +116,7 @@ async def opened(
     payments = await open_payments(
         said, database, clock, claims, keys, wallets or OpenWallets(), spend, events, on_point
     )
-    running = asyncio.ensure_future(payments.queue.run() if queue_runs else asyncio.Event().wait())
+    running = asyncio.ensure_future(payments.run() if queue_runs else asyncio.Event().wait())
     try:
         yield World(chain, database, payments)
     finally:

@@ -24,14 +24,15 @@ from trust.errors import ChainUnavailable
 BYTES_OVERLOAD = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
 
 
-def by_stranger(chain: ChainProcess, payload: dict[str, Any]) -> None:
-    """Anybody may broadcast an authorisation that is under way."""
+def by_stranger(chain: ChainProcess, payload: dict[str, Any]) -> str:
+    """Anybody may broadcast an authorisation that is under way. The transaction's hash."""
     inner, usdc, sender = payload["payload"], chain.usdc(), chain.funded("0")
     signed = inner["authorization"]
     numbers = [int(signed[name]) for name in ("value", "validAfter", "validBefore")]
     nonce, signature = bytes.fromhex(signed["nonce"][2:]), bytes.fromhex(inner["signature"][2:])
     call = usdc.get_function_by_signature(BYTES_OVERLOAD)(signed["from"], signed["to"], *numbers, nonce, signature)
-    chain.send(sender, to=usdc.address, data=call._encode_transaction_data())
+    receipt = chain.send(sender, to=usdc.address, data=call._encode_transaction_data())
+    return str(receipt["transactionHash"].to_0x_hex())
 
 
 @pytest.fixture

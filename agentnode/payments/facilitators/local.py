@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agentnode.payments.errors import PaymentRefused, SettlementPending
-from agentnode.payments.journal import Journal
+from agentnode.payments.compliance import Compliance
+from agentnode.payments.errors import FacilitatorAbsent, PaymentRefused, SettlementPending
+from agentnode.payments.facilitators.gas import GasBudget
+from agentnode.payments.facilitators.routes import OWN, Routes
+from agentnode.payments.journal import Carriage, Journal
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
@@ -31,6 +34,9 @@ class LocalFacilitator:
         own_payee: str,
         settle_timeout_s: float,
         clock: Clock,
+        routes: Routes,
+        compliance: Compliance,
+        gas: GasBudget | None = None,
     ) -> None:
         self._scheme = scheme
         self._journal = journal
@@ -39,11 +45,18 @@ class LocalFacilitator:
         self._asset = asset
         self._signer_address = signer_address
         self._clock = clock
+        self._routes = routes
+        self._compliance = compliance
+        self._gas = gas
 
     async def settle(self, payment_id: str, offered: Authorization, asked: PaymentRequirement) -> Settlement:
-        """Check, journal, and wait for the end. Raises what ExactScheme.plan and `end_of` do."""
+        """Check, journal, and wait for the end.
+
+        Raises what ExactScheme.plan and `end_of` do, ComplianceBlocked, ComplianceUnchecked, FacilitatorAbsent.
+        """
+        carriage = await self._carriage(offered, asked)
         payload, requirements = _library_shapes(offered, asked.accepts_v2())
-        return await self.end_of(await self._scheme.plan(payload, requirements, payment_id, offered))
+        return await self.end_of(await self._scheme.plan(payload, requirements, payment_id, offered, carriage))
 
     async def end_of(self, entry: Settlement) -> Settlement:
         """The entry once it is settled. Raises SettlementPending, and PaymentRefused where it failed."""
@@ -63,6 +76,7 @@ class LocalFacilitator:
             offered = self._read(outer, asked)
             payload, requirements = _library_shapes(offered, asked.accepts_v2())
             payer = await self._scheme.verify(payload, requirements)
+            await self._compliance.check(offered.payer, offered.payee)
         except PaymentRefused as refused:
             return {"isValid": False, "invalidReason": refused.x402_code, "invalidMessage": refused.reason}
         return {"isValid": True, "payer": payer}
@@ -80,6 +94,8 @@ class LocalFacilitator:
             if standing is not None and standing.point not in UNPAID_POINTS:
                 entry = await self.end_of(standing)
             else:
+                if self._gas is not None and OWN in self._routes.order(self._asset.network)[:1]:
+                    await self._gas.check()
                 entry = await self.settle(payment_id, self._read(outer, asked), asked)
         except PaymentRefused as refused:
             return {**failed, "errorReason": refused.x402_code, "errorMessage": refused.reason}
@@ -101,6 +117,16 @@ class LocalFacilitator:
             "signers": {"eip155:*": [self._signer_address]},
         }
 
+    async def _carriage(self, offered: Authorization, asked: PaymentRequirement) -> Carriage:
+        version = await self._compliance.check(offered.payer, offered.payee)
+        via = next(iter(self._routes.order(self._asset.network)), None)
+        if via is None:
+            raise FacilitatorAbsent(f"no facilitator settles on {self._asset.network} now")
+        accepted = asked.accepts_v2()
+        payload = {"x402Version": 2, "accepted": accepted, "payload": _checksummed(offered)}
+        body = {"x402Version": 2, "paymentPayload": payload, "paymentRequirements": accepted}
+        return Carriage(via, None if via == OWN else {"body": body, "tried": []}, version)
+
     def _read(self, payload: Any, asked: PaymentRequirement) -> Authorization:
         offered = read_authorization(payload, asked)
         check_terms(offered, asked, seconds(self._clock.now_us()))
@@ -109,15 +135,21 @@ class LocalFacilitator:
 
 def _library_shapes(offered: Authorization, accepted: dict[str, Any]) -> tuple[Any, Any]:
     """What was offered as the library's own types, always in version 2: its version 1 knows only chains by name."""
-    from eth_utils.address import to_checksum_address
     from x402.schemas import PaymentPayload, PaymentRequirements
 
-    inner = offered.payload()
-    for side in ("from", "to"):  # web3 refuses addresses in lower case
-        inner["authorization"][side] = to_checksum_address(inner["authorization"][side])
     requirements = PaymentRequirements.model_validate(accepted)
-    payload = PaymentPayload(x402_version=2, payload=inner, accepted=requirements)
+    payload = PaymentPayload(x402_version=2, payload=_checksummed(offered), accepted=requirements)
     return payload, requirements
+
+
+def _checksummed(offered: Authorization) -> dict[str, Any]:
+    """The payload's inner object; web3 refuses addresses in lower case."""
+    from eth_utils.address import to_checksum_address
+
+    inner = offered.payload()
+    for side in ("from", "to"):
+        inner["authorization"][side] = to_checksum_address(inner["authorization"][side])
+    return inner
 
 
 def _external(body: Any, asset: Asset) -> tuple[PaymentRequirement, Any]:

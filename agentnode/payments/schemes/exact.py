@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from agentnode.payments.errors import PaymentRefused, X402Code
+from agentnode.payments.journal import Carriage
 from agentnode.payments.submission import Authorization
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
@@ -56,16 +57,21 @@ class ExactScheme:
         return str(answer.payer)
 
     async def plan(
-        self, payload: PaymentPayload, requirements: PaymentRequirements, payment_id: str, offered: Authorization
+        self,
+        payload: PaymentPayload,
+        requirements: PaymentRequirements,
+        payment_id: str,
+        offered: Authorization,
+        carriage: Carriage,
     ) -> Settlement:
-        """The journal's entry, planned; the queue brings it to its end.
+        """The journal's entry, planned; the queue, or another facilitator, brings it to its end.
 
         Verified with a simulation first: what would not settle is refused before the journal knows of it.
         Raises PaymentRefused, QuoteExpired, ChainUnavailable.
         """
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme, ExactEvmSchemeConfig
 
-        signer = self._signer.for_payment(payment_id, offered)
+        signer = self._signer.for_payment(payment_id, offered, carriage)
         scheme = ExactEvmScheme(signer, ExactEvmSchemeConfig(simulate_in_settle=True))
         answer = await self._in_thread(signer, scheme.settle, payload, requirements)
         if signer.entry is None:

@@ -15,7 +15,7 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractLogicError
 from x402.mechanisms.evm.signers import FacilitatorWeb3Signer
 
-from agentnode.payments.journal import Journal, Plan
+from agentnode.payments.journal import Carriage, Journal, Plan
 from agentnode.payments.submission import Authorization
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
@@ -23,6 +23,7 @@ from trust.errors import ChainUnavailable
 
 _READ_TIMEOUT_S = 10
 _PLAN_TIMEOUT_S = 15
+_BY_OURSELVES = Carriage()
 
 # It warns of every payment that was refused, with what the chain said; who asked is told.
 logging.getLogger("x402").setLevel(logging.ERROR)
@@ -51,11 +52,14 @@ class JournalSigner(FacilitatorWeb3Signer):
         self._loop = loop
         self._payment_id = ""
         self._offered: Authorization | None = None
+        self._carriage = Carriage()
 
-    def for_payment(self, payment_id: str = "", offered: Authorization | None = None) -> JournalSigner:
+    def for_payment(
+        self, payment_id: str = "", offered: Authorization | None = None, carriage: Carriage = _BY_OURSELVES
+    ) -> JournalSigner:
         """The same signer, told what the next call pays for; `raised` and `entry` are this call's own."""
         bound = copy.copy(self)
-        bound._payment_id, bound._offered = payment_id, offered
+        bound._payment_id, bound._offered, bound._carriage = payment_id, offered, carriage
         return bound
 
     def look(self) -> None:
@@ -73,7 +77,8 @@ class JournalSigner(FacilitatorWeb3Signer):
     ) -> str:
         assert self._offered is not None, "bound by for_payment"
         contract = self._w3.eth.contract(address=Web3.to_checksum_address(address), abi=abi)
-        plan = Plan(self._payment_id, self._offered, contract.encode_abi(function_name, args=list(args)), self._head)
+        call_data = contract.encode_abi(function_name, args=list(args))
+        plan = Plan(self._payment_id, self._offered, call_data, self._head, self._carriage)
         planning = asyncio.run_coroutine_threadsafe(self._journal.plan(plan), self._loop)
         try:
             self.entry = planning.result(_PLAN_TIMEOUT_S)
