@@ -26,6 +26,7 @@ from agentnode.api import (
     keyed,
     mandates,
     payments,
+    pushed,
     requests,
 )
 from agentnode.api.accounts import account_routers
@@ -36,6 +37,7 @@ from agentnode.hire import AgentCards, Calls, ChatBuyer, open_buyer
 from agentnode.migrations import LOCATIONS
 from agentnode.payments import Overview
 from agentnode.payments.assembly import open_payments
+from agentnode.push import PushConfigs, PushSender
 from agentnode.settings import Settings
 from bazaar import Bazaar
 from engine import (
@@ -58,7 +60,7 @@ from ledger.ids import new_id
 from ledger.money import usd_nanos
 from ledger.spend import Spend, Sweeper
 from ledger.vault import Vault
-from ledger.work import Claims, Idempotency
+from ledger.work import Claims, Idempotency, Outbox, Rates
 from mandates import Mandates
 from trust.keys import NodeKeys
 from trust.keystore import Keystore, open_password
@@ -109,7 +111,11 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     skills = Skills([echo(), ask(engine, own_account)])
     gate = paid.gate if paid else None
-    runtime = TaskRuntime(database, vault, clock, idempotency, owner, gate, skills, f"{settings.url}/api/a2a")
+    outbox = Outbox(database, clock, "push", Rates(settings.push_per_minute, settings.push_per_minute_to_host))
+    pushes = PushConfigs(database, vault, clock, outbox, web)
+    resource = f"{settings.url}/api/a2a"
+    runtime = TaskRuntime(database, vault, clock, idempotency, owner, gate, skills, resource, pushes)
+    sender = PushSender(outbox, pushes, web, clock, keys, runtime.telling.body)
     authority = Mandates(database, spend, clock, keys, settings.chain_id)
     catalog = Bazaar(database, clock, AgentCards(web))
     buyer = open_buyer(
@@ -137,6 +143,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         if paid:
             await paid.reconciler.start()
         await runtime.start()
+        pushing = asyncio.create_task(sender.run())
         settling = asyncio.create_task(paid.run()) if paid else None
         reconciling = ((5, paid.reconciler.tick), (60, paid.routes.refresh)) if paid else ()
         ticks = (
@@ -146,10 +153,13 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
             (5, answers.flush),
             (60, answers.delete_ended),
             (600, vault.delete_ended),
+            (3600, outbox.forget),
         )
         with ticking.scheduled(ticks):
             yield
         await runtime.close()
+        pushing.cancel()
+        await asyncio.wait([pushing])
         if paid and settling:
             settling.cancel()
             await asyncio.wait([settling])
@@ -182,6 +192,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(providers_router(models, needs))
     app.include_router(facilitator.router(paid.front if paid else None))
     app.include_router(payments.router(gate, Overview(database, clock), needs))
+    app.include_router(pushed.router(outbox, needs))
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))

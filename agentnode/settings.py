@@ -55,6 +55,10 @@ class Settings(BaseModel):
     """What any other tenant may spend in a day of UTC, where its policy says nothing."""
     promotion_usd_per_day: str = "10"
     """What the node gives away in a day of UTC, in trial uses."""
+    push_per_minute: int = Field(default=600, ge=1)
+    """How many push notifications leave for one tenant's tasks."""
+    push_per_minute_to_host: int = Field(default=120, ge=1)
+    """How many leave to one host, for all tenants together."""
     quote_life_s: int = Field(default=600, ge=10)
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)

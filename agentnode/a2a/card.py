@@ -29,7 +29,7 @@ _CACHE_CONTROL = "public, max-age=300"
 
 
 def agent_card(name: str, description: str, version: str, origin: str, skills: Skills) -> pb.AgentCard:
-    """The card of a node that answers at `origin` (`https://host`). It says what is so: no push, no extended card."""
+    """The card of a node that answers at `origin` (`https://host`). It says what is so."""
     interfaces = (("JSONRPC", "1.0", RPC_PATH), ("JSONRPC", "0.3", RPC_PATH), ("HTTP+JSON", "1.0", REST_PATH))
     return pb.AgentCard(
         name=name,
@@ -42,7 +42,7 @@ def agent_card(name: str, description: str, version: str, origin: str, skills: S
         ],
         capabilities=pb.AgentCapabilities(
             streaming=True,
-            push_notifications=False,
+            push_notifications=True,
             extended_agent_card=False,
             extensions=[
                 pb.AgentExtension(uri=uri, description="Priced skills are paid with x402.", required=False)

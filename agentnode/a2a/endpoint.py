@@ -101,7 +101,11 @@ class Adapter03(JSONRPC03Adapter):
             return self._generate_error_response(request_id, InvalidParamsError(data={"fields": where}))
         except A2AError as error:
             return self._generate_error_response(request_id, error)
-        return await super().handle_request(request_id, method, body, request)
+        response: Any = await super().handle_request(request_id, method, body, request)
+        if method == "tasks/pushNotificationConfig/delete" and b'"error"' not in response.body:
+            # The SDK leaves null members out, and an answer without a result is not JSON-RPC.
+            return JSONResponse({"jsonrpc": "2.0", "id": request_id, "result": None})
+        return response
 
 
 class _Read(Request):

@@ -76,6 +76,11 @@ def ends(event: Event) -> bool:
     return state_of(event) in TERMINAL
 
 
+def told_of(events: Sequence[Event], first_seq: int) -> list[int]:
+    """The numbers of the events that are told: changes of a status. That a task was made, its caller knows."""
+    return [seq for seq, event in enumerate(events, first_seq) if event["kind"] == "status"]
+
+
 def apply(view: View, event: Event) -> None:
     """Bring the view on by one event."""
     match event["kind"]:

@@ -10,14 +10,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event as ProtoEvent
-from a2a.server.request_handlers.request_handler import RequestHandler, validate_request_params
+from a2a.server.request_handlers.request_handler import RequestHandler
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import (
     A2AError,
     ExtendedAgentCardNotConfiguredError,
     InternalError,
     InvalidParamsError,
-    PushNotificationNotSupportedError,
     TaskNotCancelableError,
     TaskNotFoundError,
     UnsupportedOperationError,
@@ -33,12 +32,14 @@ from a2a.utils.task import (
 
 from agentnode.a2a.errors import TaskNotStoppable
 from agentnode.a2a.incoming import Incoming
-from agentnode.a2a.protos import Protos, incoming, state_of_proto
+from agentnode.a2a.protos import Protos, incoming, push_config, push_proto, state_of_proto
 from agentnode.a2a.reading import Filter
 from agentnode.a2a.runtime import TaskRuntime
+from agentnode.a2a.telling import DEFAULT_ID
 from ledger.accounts import Caller
 from ledger.clock import SECOND_US
 from ledger.errors import AgentNodeError, Conflict, InvalidInput, NotFound
+from trust.errors import AddressRefused
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def a2a_error(error: AgentNodeError) -> A2AError:
             return TaskNotCancelableError(error.message, data)
         case NotFound():
             return TaskNotFoundError(error.message, data)
-        case InvalidInput():
+        case InvalidInput() | AddressRefused():
             return InvalidParamsError(error.message, data)
         case Conflict():
             return UnsupportedOperationError(error.message, data)
@@ -90,7 +91,7 @@ def _answers(method: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coro
 
 
 class NodeRequestHandler(RequestHandler):
-    """Streaming yes, push no, extended card no: what the card says. The context's state carries `caller` and `body`."""
+    """What the card says: streaming and push yes, extended card no. The context's state carries `caller` and `body`."""
 
     def __init__(self, runtime: TaskRuntime, protos: Protos) -> None:
         self._runtime = runtime
@@ -152,29 +153,35 @@ class NodeRequestHandler(RequestHandler):
         validate_proto_required_fields(params)
         return self._protos.task(await self._runtime.cancel(params.id, _caller(context)))
 
-    @validate_request_params
+    @_answers
     async def on_create_task_push_notification_config(
         self, params: pb.TaskPushNotificationConfig, context: ServerCallContext
     ) -> pb.TaskPushNotificationConfig:
-        raise PushNotificationNotSupportedError
+        validate_proto_required_fields(params)
+        asked = push_config(params, _dialect(context))
+        return push_proto(await self._runtime.telling.create(asked, _caller(context)))
 
-    @validate_request_params
+    @_answers
     async def on_get_task_push_notification_config(
         self, params: pb.GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> pb.TaskPushNotificationConfig:
-        raise PushNotificationNotSupportedError
+        config_id = params.id or DEFAULT_ID  # 0.3 may leave it out
+        return push_proto(await self._runtime.telling.get(params.task_id, config_id, _caller(context)))
 
-    @validate_request_params
+    @_answers
     async def on_list_task_push_notification_configs(
         self, params: pb.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
     ) -> pb.ListTaskPushNotificationConfigsResponse:
-        raise PushNotificationNotSupportedError
+        validate_proto_required_fields(params)
+        found = await self._runtime.telling.all(params.task_id, _caller(context))
+        return pb.ListTaskPushNotificationConfigsResponse(configs=[push_proto(each) for each in found])
 
-    @validate_request_params
+    @_answers
     async def on_delete_task_push_notification_config(
         self, params: pb.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> None:
-        raise PushNotificationNotSupportedError
+        validate_proto_required_fields(params)
+        await self._runtime.telling.delete(params.task_id, params.id, _caller(context))
 
     async def on_get_extended_agent_card(
         self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
@@ -183,11 +190,9 @@ class NodeRequestHandler(RequestHandler):
 
     def _incoming(self, params: pb.SendMessageRequest, context: ServerCallContext) -> Incoming:
         state = context.state
-        # In JSON-RPC the method's name tells the version, over HTTP the path.
-        dialect = "0.3" if "/" in state.get("method", "") or state["rest_03"] else "1.0"
         key = state["headers"].get("idempotency-key")
         modes = self._runtime.input_modes
-        return incoming(params, state["body"], dialect, context.requested_extensions, key, modes)
+        return incoming(params, state["body"], _dialect(context), context.requested_extensions, key, modes)
 
     async def _sent(
         self, steps: AsyncGenerator[dict[str, Any], None], history_length: int | None
@@ -199,6 +204,11 @@ class NodeRequestHandler(RequestHandler):
             async for step in steps:
                 if (event := self._protos.event(view, step)) is not None:
                     yield event
+
+
+def _dialect(context: ServerCallContext) -> str:
+    # In JSON-RPC the method's name tells the version, over HTTP the path.
+    return "0.3" if "/" in context.state.get("method", "") or context.state["rest_03"] else "1.0"
 
 
 def _caller(context: ServerCallContext) -> Caller:
@@ -215,8 +225,6 @@ def _check_message(params: pb.SendMessageRequest) -> None:
         raise InvalidParamsError("every part must have content", {"field": "message.parts"})
     if message.role != pb.Role.ROLE_USER:
         raise InvalidParamsError("a client's message has the role of the user", {"field": "message.role"})
-    if params.configuration.HasField("task_push_notification_config"):
-        raise PushNotificationNotSupportedError
     validate_history_length(params.configuration)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from agentnode.payments.metadata import Submission
+from agentnode.push import PushConfig
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Incoming:
     context_id: str | None = None
     submission: Submission | None = None
     idempotency_key: str | None = None
+    push: PushConfig | None = None
+    """Where to tell of the task"""
 
     @cached_property
     def input_hash(self) -> str:

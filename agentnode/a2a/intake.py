@@ -1,7 +1,4 @@
-"""A message taken in: under its key once, to a new task or to one that is there, paid for where that is asked.
-
-A task that is not the caller's is missing. A task made without a key has no owner: its id is the secret (hard case 32).
-"""
+"""A message taken in: under its key once, to a new task or to one that is there, paid for where that is asked."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentnode.a2a.errors import TaskBusy, TaskEnded, TaskMissing
+from agentnode.a2a.errors import TaskBusy, TaskEnded
 from agentnode.a2a.events import Event, View, answered, created, fold, said, status, status_of
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.leases import Leases
@@ -24,6 +21,8 @@ from agentnode.a2a.rules import take_to_go_on
 from agentnode.a2a.skills import Skill, Skills
 from agentnode.a2a.states import INPUT_REQUIRED, SUBMITTED, WORKING
 from agentnode.a2a.tables import Task
+from agentnode.a2a.telling import Telling
+from agentnode.a2a.whose import Whose
 from agentnode.a2a.worker import Worker
 from agentnode.payments import PaymentsAbsent
 from ledger.accounts import ANONYMOUS, Caller
@@ -33,7 +32,6 @@ from ledger.errors import InvalidInput, RequestInProgress
 from ledger.ids import new_id
 from ledger.work import Idempotency
 
-_TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,200}")
 _LEAST_UNGUESSABLE = 22
 _TRIES, _TRY_AGAIN_S = 500, 0.02
@@ -61,6 +59,8 @@ class Intake:
         leases: Leases,
         worker: Worker,
         paying: Paying | None,
+        telling: Telling,
+        whose: Whose,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -71,6 +71,8 @@ class Intake:
         self._leases = leases
         self._worker = worker
         self._paying = paying
+        self._telling = telling
+        self._whose = whose
 
     async def once(self, task_id: str, incoming: Incoming, caller: Caller) -> Begun:
         """The message taken, or, under a key that came before, the task that it came to."""
@@ -80,7 +82,7 @@ class Intake:
         scope = f"a2a:{caller.tenant_id}"
         replay = await self._first(scope, key, incoming.body_hash)
         if replay is not None:
-            return await self.as_it_stands(await self.visible(replay, caller))
+            return await self.as_it_stands(await self._whose.visible(replay, caller))
         bind = functools.partial(_bind, self._idempotency, scope, key)
         try:
             begun = await self._take(task_id, incoming, caller, bind)
@@ -112,6 +114,10 @@ class Intake:
         skill = self._skills.of(incoming)
         task = self._new(task_id, skill, incoming, caller)
         placed = replace(incoming, message=_placed(incoming.message, task))
+        if incoming.push is not None:
+            push = await self._telling.checked(incoming.push)
+            task.push_since_us = task.created_at_us
+            bind = self._telling.with_task(bind, push, caller.tenant_id)
         if skill.direct:
             return await self._answer_only(task, skill, placed)
         if skill.immediate:
@@ -148,9 +154,11 @@ class Intake:
 
     async def _go_on(self, task_id: str, incoming: Incoming, caller: Caller) -> Begun:
         """A message to a task that is there: it pays, declines to pay, or finds the task as it stands."""
-        task = await self.visible(task_id, caller)
+        task = await self._whose.visible(task_id, caller)
         if incoming.context_id not in (None, task.context_id):
             raise InvalidInput("message.contextId", "is not the task's")
+        if incoming.push is not None and not task.ended:
+            await self._telling.create(replace(incoming.push, task_id=task.id), caller)
         message = _placed(incoming.message, task)
         submission = incoming.submission
         if submission is None or not task.price_usd_nanos:
@@ -210,12 +218,6 @@ class Intake:
             created_at_us=self._clock.now_us(),
             open_key=_open_key(incoming, caller),
         )
-
-    async def visible(self, task_id: str, caller: Caller) -> Task:
-        task = await self._reader.task(task_id) if _TASK_ID.fullmatch(task_id) else None
-        if task is None or task.tenant_id not in (ANONYMOUS.tenant_id, caller.tenant_id):
-            raise TaskMissing
-        return task
 
     async def as_it_stands(self, task: Task) -> Begun:
         stands = await self._reader.snapshot(task)

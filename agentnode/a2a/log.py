@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agentnode.a2a.errors import TaskEnded, TaskMissing
-from agentnode.a2a.events import Event, dumps, state_of
+from agentnode.a2a.events import Event, dumps, state_of, told_of
 from agentnode.a2a.hints import Hints
 from agentnode.a2a.states import TERMINAL
 from agentnode.a2a.tables import TASK, TASK_EVENT, Task
+from agentnode.push import Told
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import Unavailable
@@ -50,7 +51,14 @@ Rule = Callable[[Task], Change]
 """Decides on a task as it stands under its lock; refuses by raising. Pure and quick."""
 
 Bind = Callable[[AsyncSession, str], Awaitable[None]]
-"""What else commits with a new task, whose id it is given."""
+"""What else commits with the write to a task, whose id it is given."""
+
+
+class Announcer(Protocol):
+    """Who tells others of tasks (agentnode.push.PushConfigs)."""
+
+    async def announce(self, session: AsyncSession, told: Iterable[Told]) -> None: ...
+    def wake(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -72,17 +80,19 @@ class _Create:
 class _Alter:
     task_id: str
     rule: Rule
+    bind: Bind | None
 
 
 _Write = _Create | _Alter
 
 
 class TaskLog:
-    def __init__(self, database: Database, vault: Vault, clock: Clock, hints: Hints) -> None:
+    def __init__(self, database: Database, vault: Vault, clock: Clock, hints: Hints, announcer: Announcer) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
         self._hints = hints
+        self._announcer = announcer
         self._waiting: deque[tuple[_Write, asyncio.Future[Written]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
 
@@ -90,9 +100,9 @@ class TaskLog:
         """A new task with its first events; where its `open_key` is already at work, that task and no events."""
         return await self._write(_Create(task, events, bind))
 
-    async def alter(self, task_id: str, rule: Rule) -> Written:
+    async def alter(self, task_id: str, rule: Rule, bind: Bind | None = None) -> Written:
         """What the rule decides, written. Raises TaskMissing, TaskEnded, and what the rule raises."""
-        return await self._write(_Alter(task_id, rule))
+        return await self._write(_Alter(task_id, rule, bind))
 
     async def _write(self, write: _Write) -> Written:
         answer: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
@@ -119,6 +129,8 @@ class TaskLog:
         if written.events:
             first = written.task.seq - len(written.events) + 1
             self._hints.tell(written.task.id, list(enumerate(written.events, first)))
+            if written.task.push_since_us is not None:
+                self._announcer.wake()
 
     async def _commit_or_replay(self, writes: list[_Write]) -> list[Written | Exception]:
         try:
@@ -143,9 +155,10 @@ class TaskLog:
             batch = _Batch(self._clock.now_us(), await _locked(session, writes), await _open(session, writes))
             outcomes = [batch.decide(write) for write in writes]
             for write, outcome in zip(writes, outcomes, strict=True):
-                if isinstance(write, _Create) and write.bind is not None and isinstance(outcome, Written):
+                if write.bind is not None and isinstance(outcome, Written):
                     await write.bind(session, outcome.task.id)
             await batch.store(session, self._vault)
+            await self._announcer.announce(session, batch.told())
         return outcomes
 
 
@@ -186,6 +199,19 @@ class _Batch:
         for task in self._changed.values():
             if task.ended:
                 await vault.end(session, task.tenant_id, task.id, self._content_ends())
+
+    def told(self) -> list[Told]:
+        """What somebody asked to be told of."""
+        told: dict[str, Told] = {}
+        for written in self._written:
+            task = written.task
+            if task.push_since_us is None:
+                continue
+            before = told[task.id].seqs if task.id in told else ()
+            seqs = told_of(written.events, task.seq - len(written.events) + 1)
+            ends_at_us = self._content_ends() if task.ended else None
+            told[task.id] = Told(task.id, task.tenant_id, [*before, *seqs], ends_at_us)
+        return list(told.values())
 
     def _create(self, write: _Create) -> Written:
         task = _copy(write.task)

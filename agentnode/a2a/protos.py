@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
-from a2a.utils.errors import ContentTypeNotSupportedError
+from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,6 +20,7 @@ from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.numbers import Numbers
 from agentnode.a2a.states import STATES
 from agentnode.payments.metadata import read_submission, version_for, without_payload
+from agentnode.push import PushConfig
 
 _TO_PROTO = {state: pb.TaskState.Value("TASK_STATE_" + state.upper().replace("-", "_")) for state in STATES}
 _PLAIN_MODES = {"text": "text/plain", "data": "application/json"}
@@ -137,6 +138,9 @@ def incoming(
     metadata = _mapping(raw.get("metadata"))
     if metadata:
         message["metadata"] = without_payload(metadata)
+    push = None
+    if params.configuration.HasField("task_push_notification_config"):
+        push = push_config(params.configuration.task_push_notification_config, dialect)
     return Incoming(
         message=message,
         text=text_of(message),
@@ -148,7 +152,29 @@ def incoming(
         context_id=params.message.context_id or None,
         submission=read_submission(metadata),
         idempotency_key=idempotency_key,
+        push=push,
     )
+
+
+def push_config(asked: pb.TaskPushNotificationConfig, dialect: str) -> PushConfig:
+    if not asked.url:
+        raise InvalidParamsError("a push configuration needs a url", {"field": "url"})
+    return PushConfig(
+        id=asked.id,
+        task_id=asked.task_id,
+        url=asked.url,
+        token=asked.token,
+        scheme=asked.authentication.scheme,
+        credentials=asked.authentication.credentials,
+        dialect=dialect,
+    )
+
+
+def push_proto(config: PushConfig) -> pb.TaskPushNotificationConfig:
+    made = pb.TaskPushNotificationConfig(id=config.id, task_id=config.task_id, url=config.url, token=config.token)
+    if config.scheme:
+        made.authentication.CopyFrom(pb.AuthenticationInfo(scheme=config.scheme, credentials=config.credentials))
+    return made
 
 
 def _message(message: pb.Message, raw: Mapping[str, Any], input_modes: Sequence[str]) -> dict[str, Any]:

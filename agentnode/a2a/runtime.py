@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 from agentnode.a2a.errors import TaskEnded, TaskNotStoppable
 from agentnode.a2a.events import Event, View, apply, fold, state_of, status
@@ -25,8 +23,11 @@ from agentnode.a2a.reading import Filter, Snapshot, TaskReader
 from agentnode.a2a.rules import stop
 from agentnode.a2a.skills import Skills
 from agentnode.a2a.states import CANCELED, SETTLED, TERMINAL
+from agentnode.a2a.telling import Telling
+from agentnode.a2a.whose import Whose, listed
 from agentnode.a2a.worker import Worker
-from ledger.accounts import ANONYMOUS, Caller
+from agentnode.push import PushConfigs
+from ledger.accounts import Caller
 from ledger.clock import Clock
 from ledger.database import Database
 from ledger.ids import new_id
@@ -34,8 +35,6 @@ from ledger.vault import Vault
 from ledger.work import Idempotency
 
 logger = logging.getLogger(__name__)
-
-_OUR_CONTEXT = re.compile(r"ctx_[0-9a-f]{32}")
 
 
 class TaskRuntime:
@@ -54,6 +53,7 @@ class TaskRuntime:
         gate: Gate | None,
         skills: Skills,
         resource: str,
+        pushes: PushConfigs,
         lease_s: float = 15.0,
         tick_s: float = 2.0,
         poll_s: float = 0.25,
@@ -62,14 +62,17 @@ class TaskRuntime:
         self._clock = clock
         self._tick_s = tick_s
         self._reader = TaskReader(database, vault, hints, poll_s)
-        self._log = TaskLog(database, vault, clock, hints)
+        self._log = TaskLog(database, vault, clock, hints, pushes)
         self._leases = Leases(database, clock, owner, lease_s)
         self._worker = Worker(self._log, self._reader, self._leases, skills, clock, gate)
         self._paying: Paying | None = None
         if gate is not None:
             self._paying = Paying(gate, self._log, self._reader, self._leases, self._worker, clock, resource)
+        self._whose = Whose(self._reader)
+        self.telling = Telling(database, self._log, self._reader, clock, pushes, self._whose)
         self._intake = Intake(
-            database, clock, idempotency, skills, self._log, self._reader, self._leases, self._worker, self._paying
+            *(database, clock, idempotency, skills, self._log, self._reader, self._leases, self._worker),
+            *(self._paying, self.telling, self._whose),
         )
         self.input_modes = skills.input_modes
         self._ticking: asyncio.Task[None] | None = None
@@ -128,7 +131,7 @@ class TaskRuntime:
 
     async def subscribe(self, task_id: str, caller: Caller) -> AsyncGenerator[View | Event, None]:
         """The task as it stands, then each of its events until its end. Raises TaskMissing, TaskEnded."""
-        task = await self._intake.visible(task_id, caller)
+        task = await self._whose.visible(task_id, caller)
         with self._reader.listening(task.id) as listener:
             stands = await self._reader.snapshot(task)
             if (state := stands.view["status"]["state"]) in TERMINAL:
@@ -142,26 +145,16 @@ class TaskRuntime:
 
     async def get(self, task_id: str, caller: Caller) -> View:
         """Raises TaskMissing."""
-        return (await self._reader.snapshot(await self._intake.visible(task_id, caller))).view
+        return (await self._reader.snapshot(await self._whose.visible(task_id, caller))).view
 
     async def page(self, which: Filter, caller: Caller) -> tuple[list[Snapshot], int]:
-        """The caller's tasks: its tenant's, and those that it has proved to have paid for.
-
-        Without either, those of a context whose id this node made: it is as secret as a task's.
-        """
-        if caller.tenant_id != ANONYMOUS.tenant_id:
-            which = replace(which, tenant_id=caller.tenant_id, payer=caller.payer)
-        elif caller.payer is not None:
-            which = replace(which, payer=caller.payer)
-        elif which.context_id is not None and _OUR_CONTEXT.fullmatch(which.context_id):
-            which = replace(which, tenant_id=caller.tenant_id)
-        else:
-            return [], 0
-        return await self._reader.page(which)
+        """Of the tasks asked for those that are the caller's, and how many there are in all."""
+        mine = listed(which, caller)
+        return await self._reader.page(mine) if mine is not None else ([], 0)
 
     async def cancel(self, task_id: str, caller: Caller) -> View:
         """Stop the task. Raises TaskMissing; TaskNotStoppable where it ended or is being, or was, paid for."""
-        task = await self._intake.visible(task_id, caller)
+        task = await self._whose.visible(task_id, caller)
         event = status(CANCELED, self._clock.now_us(), text="Canceled by its caller.", message_id=new_id("msg"))
         try:
             if task.price_usd_nanos and self._paying is not None:

@@ -30,6 +30,7 @@ class TaskRow(Row, table=True):
             "(state IN ('completed', 'failed', 'canceled', 'rejected')) = (ended_at_us IS NOT NULL)", name="ended"
         ),
         CheckConstraint("ended_at_us IS NULL OR (lease_until_us IS NULL AND open_key IS NULL)", name="ended_is_free"),
+        CheckConstraint("push_since_us > 0", name="push_since"),
         Index("ix_task_tenant", "tenant_id", "status_at_us", "id"),
         Index("ix_task_context", "context_id", "status_at_us", "id"),
         Index("ix_task_payer", "payer", "status_at_us", "id", sqlite_where=_PAID, postgresql_where=_PAID),
@@ -64,6 +65,8 @@ class TaskRow(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     status_at_us: int = Field(sa_type=BigInteger)
     ended_at_us: int | None = Field(default=None, sa_type=BigInteger)
+    push_since_us: int | None = Field(default=None, sa_type=BigInteger)
+    """Since when somebody is to be told of it"""
 
 
 class TaskEventRow(Row, table=True):
@@ -103,6 +106,7 @@ class Task:
     open_key: str | None = None
     receipt_id: str | None = None
     payment_id: str | None = None
+    push_since_us: int | None = None
     status_at_us: int = 0
     ended_at_us: int | None = None
 

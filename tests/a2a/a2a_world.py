@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,13 +34,15 @@ from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
 from agentnode.payments.metadata import Submission
+from agentnode.push import PushConfigs
 from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import SECOND_US, Clock, SystemClock
 from ledger.database import Database
 from ledger.errors import KeyInvalid
 from ledger.money import Asset
 from ledger.vault import Vault
-from ledger.work import Idempotency
+from ledger.work import Idempotency, Outbox, Rates
+from trust.web import GuardedClient
 
 USDC = Asset("eip155:31337", "0x5FbDB2315678afecb367f032d93F642f64180aa3", "USD Coin", "2", 6)
 PAYER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -263,6 +267,18 @@ class Stage:
         )
 
 
+def pushes(database: Database, clock: Clock | None = None, web: GuardedClient | None = None) -> PushConfigs:
+    clock = clock or SystemClock()
+    outbox = Outbox(database, clock, "push", Rates())
+    web = web or GuardedClient(["127.0.0.1/32"], tls=_no_tls())
+    return PushConfigs(database, Vault(database, clock, FixedKey()), clock, outbox, web)
+
+
+@functools.cache
+def _no_tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
 def a_runtime(
     database: Database,
     stage: Stage,
@@ -272,6 +288,7 @@ def a_runtime(
     **settings: Any,
 ) -> TaskRuntime:
     clock = clock or SystemClock()
+    told = settings.pop("pushes", None) or pushes(database, clock)
     vault = Vault(database, clock, FixedKey())
     idempotency = Idempotency(database, clock, vault)
     return TaskRuntime(
@@ -283,6 +300,7 @@ def a_runtime(
         gate,
         stage.skills(),
         "http://node/api/a2a",
+        told,
         **{"tick_s": 0.05, "poll_s": 0.05, **settings},
     )
 
@@ -301,14 +319,13 @@ def an_app(runtime: TaskRuntime, origin: str) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def served(runtime: TaskRuntime) -> AsyncIterator[str]:
-    """The node over real HTTP; its origin."""
+async def served_app(make: Callable[[str], Any]) -> AsyncIterator[str]:
+    """The application that is made for an origin, over real HTTP there."""
     listening = socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    config = uvicorn.Config(an_app(runtime, origin), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(make(origin), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listening]))
-    await runtime.start()
     try:
         async with httpx.AsyncClient() as probe:
             while True:
@@ -317,9 +334,19 @@ async def served(runtime: TaskRuntime) -> AsyncIterator[str]:
                     break
         yield origin
     finally:
-        await runtime.close()
         server.should_exit = True
         await serving
+
+
+@contextlib.asynccontextmanager
+async def served(runtime: TaskRuntime) -> AsyncIterator[str]:
+    """The node over real HTTP; its origin."""
+    async with served_app(lambda origin: an_app(runtime, origin)) as origin:
+        await runtime.start()
+        try:
+            yield origin
+        finally:
+            await runtime.close()
 
 
 def message(text: str, message_id: str = "m1", **fields: Any) -> dict[str, Any]:

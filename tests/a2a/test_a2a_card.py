@@ -6,7 +6,7 @@ import httpx
 import pytest
 from a2a.compat.v0_3 import types as types_v03
 from a2a.types import a2a_pb2 as pb
-from a2a_world import Rpc, message
+from a2a_world import Rpc
 from google.protobuf.json_format import ParseDict
 
 from agentnode.payments import X402_EXTENSION_URIS
@@ -39,24 +39,16 @@ async def test_the_pure_card_has_no_field_of_0_3(origin: str, http: httpx.AsyncC
 
 
 async def test_the_card_says_what_is_so(origin: str, http: httpx.AsyncClient, rpc: Rpc) -> None:
-    """Streaming, no push, no extended card, the three x402 URIs not required, prices in words; and that holds."""
+    """Streaming, push, no extended card, the three x402 URIs not required, prices in words; and that holds."""
     card = (await http.get(origin + PURE)).json()
     capabilities = card["capabilities"]
-    assert capabilities["streaming"] is True
-    assert capabilities["pushNotifications"] is False and capabilities["extendedAgentCard"] is False
+    assert capabilities["streaming"] is True and capabilities["pushNotifications"] is True
+    assert capabilities["extendedAgentCard"] is False
     assert [each["uri"] for each in capabilities["extensions"]] == list(X402_EXTENSION_URIS)
     assert not [each for each in capabilities["extensions"] if each.get("required")]
     told = {skill["id"]: skill["description"] for skill in card["skills"]}
     assert "0.01 USD" in told["ask"] and "Free" in told["echo"]
     assert (await rpc.error("GetExtendedAgentCard", {}))["code"] == -32007
-    config = {"taskId": "t", "id": "c", "url": "https://example.com/hook"}
-    assert (await rpc.error("CreateTaskPushNotificationConfig", config))["code"] == -32003
-    for method in ("GetTaskPushNotificationConfig", "DeleteTaskPushNotificationConfig"):
-        assert (await rpc.error(method, {"taskId": "t", "id": "c"}))["code"] == -32003
-    assert (await rpc.error("ListTaskPushNotificationConfigs", {"taskId": "t"}))["code"] == -32003
-    inline = {"message": message("x", metadata={"skill": "echo"})}
-    inline["configuration"] = {"taskPushNotificationConfig": {"url": "https://example.com/hook"}}
-    assert (await rpc.error("SendMessage", inline))["code"] == -32003
 
 
 async def test_caches_can_ask_again(origin: str, http: httpx.AsyncClient) -> None:

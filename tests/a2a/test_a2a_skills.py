@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from a2a_world import FixedKey, TestGate, incoming_text, payload
+from a2a_world import FixedKey, TestGate, incoming_text, payload, pushes
 
 from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
 from agentnode.payments.metadata import Submission
@@ -50,7 +50,7 @@ async def paid(database: Database, engine: Engine) -> dict[str, Any]:
     vault = Vault(database, clock, FixedKey())
     idempotency = Idempotency(database, clock, vault)
     skills = Skills([echo(), ask(engine, day)])
-    runtime = TaskRuntime(database, vault, clock, idempotency, "one", gate, skills, "http://node/api/a2a")
+    runtime = TaskRuntime(database, vault, clock, idempotency, "one", gate, skills, "http://node", pushes(database))
     asked = await runtime.send(incoming_text("one two", "ask", "m1"), ANONYMOUS)
     submission = Submission("payment-submitted", payload())
     done = await runtime.send(incoming_text("pay", "ask", "m2", task_id=asked["id"], submission=submission), ANONYMOUS)

@@ -1,0 +1,43 @@
+"""Whose task it is: another's looks missing.
+
+A task made without a key has no owner: its id is the secret (hard case 32).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from agentnode.a2a.errors import TaskMissing
+from agentnode.a2a.reading import Filter, TaskReader
+from agentnode.a2a.tables import Task
+from ledger.accounts import ANONYMOUS, Caller
+
+_TASK_ID = re.compile(r"task_[0-9a-f]{32}")
+_OUR_CONTEXT = re.compile(r"ctx_[0-9a-f]{32}")
+
+
+class Whose:
+    def __init__(self, reader: TaskReader) -> None:
+        self._reader = reader
+
+    async def visible(self, task_id: str, caller: Caller) -> Task:
+        """Raises TaskMissing, for another's too."""
+        task = await self._reader.task(task_id) if _TASK_ID.fullmatch(task_id) else None
+        if task is None or task.tenant_id not in (ANONYMOUS.tenant_id, caller.tenant_id):
+            raise TaskMissing
+        return task
+
+
+def listed(which: Filter, caller: Caller) -> Filter | None:
+    """Of the tasks asked for those that are the caller's: its tenant's, and those that it has proved to have paid for.
+
+    Without either, those of a context whose id this node made: it is as secret as a task's. None: there are none.
+    """
+    if caller.tenant_id != ANONYMOUS.tenant_id:
+        return replace(which, tenant_id=caller.tenant_id, payer=caller.payer)
+    if caller.payer is not None:
+        return replace(which, payer=caller.payer)
+    if which.context_id is not None and _OUR_CONTEXT.fullmatch(which.context_id):
+        return replace(which, tenant_id=caller.tenant_id)
+    return None
