@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from engine.between import Between
 from engine.completion import Attempt, Call, Chunk, Completion, written_bytes
 from engine.errors import RateLimitExceeded, TooManyConcurrent, UpstreamError
-from engine.guard import Guard, Verdicts
+from engine.guard import Guard, Verdicts, within
 from engine.metered import MeteredCall
 from engine.options import Options
 from engine.providers import Answer, Piece, Provider, Providers
@@ -46,8 +47,8 @@ class Order:
 
 
 class Attempts:
-    """`async for attempt in attempts: async with attempt: ...; return`: an attempt whose upstream failed is swallowed
-    where another may follow it; what ends the request is raised."""
+    """`async with attempts: async for attempt in attempts: async with attempt: ...; return`: an attempt whose upstream
+    failed is swallowed where another may follow it; what ends the request is raised."""
 
     def __init__(
         self,
@@ -63,24 +64,58 @@ class Attempts:
     ) -> None:
         self.order, self.ranking, self.route = order, ranking, route
         self.made: list[Attempt] = []
+        self.failure: UpstreamError | None = None
+        """of the last upstream that failed"""
         self.verdicts = Verdicts()
         self.spend, self.guard, self.providers = spend, guard, providers
         self.clock, self.lease_s = clock, lease_s
+        self.between = Between(spend, clock, order.account.tenant_id, order.call.retry_key, lease_s)
+        self._most_usd_nanos = most_of(order.options, order.account.policy)
 
-    async def __aiter__(self) -> AsyncIterator[Attempting]:
-        while True:
-            step = self.route.next_step()
-            if isinstance(step, Wait):
-                await asyncio.sleep(step.wait_s)
-                continue
-            yield Attempting(self, step)
+    async def __aenter__(self) -> Attempts:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """What was charged is told: it ends with the failure that says so, whatever stood in the next one's way."""
+        await self.between.end()
+        if isinstance(error, AgentNodeError):
+            await self._book_refusal(error)
+            if self.charged_usd_nanos and self.failure and not isinstance(error, UpstreamError):
+                raise self.failure from error
+
+    def __aiter__(self) -> Attempts:
+        return self
+
+    async def __anext__(self) -> Attempting:
+        while isinstance(step := self.route.next_step(), Wait):
+            await asyncio.sleep(step.wait_s)
+            await self.between.stay()
+        return Attempting(self, step)
+
+    @property
+    def charged_usd_nanos(self) -> int:
+        """For the attempts that failed."""
+        return sum(each.charged_usd_nanos for each in self.made)
+
+    @property
+    def left_usd_nanos(self) -> int:
+        """What the next one may cost: all of them together are one request."""
+        return max(0, self._most_usd_nanos - self.charged_usd_nanos)
+
+    def failed(self, attempt: Attempt, error: AgentNodeError) -> None:
+        self.made.append(attempt)
+        if isinstance(error, UpstreamError):
+            self.failure = error
+            error.charge(self.charged_usd_nanos)
 
     def trace(self) -> dict[str, Any]:
         """How it was decided, for the event: the best of the ranking, each layer's verdict, and what failed before."""
         trace = {"routing": self.ranking.as_dict(RANKED_IN_TRACE), "guard": self.verdicts.said}
         return trace | {"attempts": [each.as_dict() for each in self.made]} if self.made else trace
 
-    async def refused(self, error: AgentNodeError) -> None:
+    async def _book_refusal(self, error: AgentNodeError) -> None:
         """Books a refusal of the guard with its trace, for who asks why. Floods are not booked."""
         if "refused" not in self.verdicts.said.values() or isinstance(error, RateLimitExceeded | TooManyConcurrent):
             return
@@ -113,8 +148,8 @@ class Attempting:
 
     def __init__(self, attempts: Attempts, leg: Leg) -> None:
         self._attempts = attempts
-        self.model, self.bound, self.timing = leg.candidate.model, leg.candidate.bound, leg.timing
-        self._pause_s = leg.pause_s
+        self.model, self.timing = leg.candidate.model, leg.timing
+        self._bound, self._pause_s = leg.candidate.bound, leg.pause_s
         provider = attempts.providers.get(self.model.provider)
         assert provider is not None, self.model.id
         self.provider: Provider = provider
@@ -124,47 +159,61 @@ class Attempting:
         self._first_token_us = 0
 
     async def __aenter__(self) -> Attempting:
-        """Raises the guard's refusals."""
-        attempts, order = self._attempts, self._attempts.order
-        guard, verdicts = attempts.guard, attempts.verdicts
+        """Raises the guard's refusals, and the failure before it where too little is left to try again."""
+        attempts = self._attempts
         try:
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
-            await guard.admit(order.account, self.bound, verdicts)
-            takes = order.account.takes + guard.payers(order.account, self.model.test, verdicts)
-            if attempts.made:
-                takes = tuple(take for take in takes if take.how != "count")  # a request counts once
-            self.metered = MeteredCall(
-                *(attempts.spend, attempts.clock, self.model, self.bound, order.request, order.account, takes),
-                *(order.call, attempts.trace(), attempts.lease_s, most_of(order.options, order.account.policy)),
-            )
-            await self.metered.__aenter__()
-        except BudgetRefused as refusal:
-            attempts.route.dropped()
-            raise guard.refused(refusal, verdicts) from refusal
+            await self._hold()
         except BaseException:
             attempts.route.dropped()
             raise
-        guard.passed(order.account, self.bound)
         self._sent_us = attempts.clock.now_us()
         return self
+
+    async def _hold(self) -> None:
+        attempts, order = self._attempts, self._attempts.order
+        guard, verdicts, left = attempts.guard, attempts.verdicts, attempts.left_usd_nanos
+        bound = self._bound
+        if attempts.failure and attempts.charged_usd_nanos:
+            shorter = within(bound, order.request, self.model, left)
+            if shorter is None:
+                raise attempts.failure
+            bound = shorter
+        await guard.admit(order.account, bound, verdicts)
+        takes = order.account.takes + guard.payers(order.account, self.model.test, verdicts)
+        if attempts.made:
+            takes = tuple(take for take in takes if take.how != "count")  # a request counts once
+        self.metered = MeteredCall(
+            *(attempts.spend, attempts.clock, self.model, bound, order.request, order.account, takes),
+            *(order.call, attempts.trace(), attempts.lease_s, left),
+        )
+        try:
+            await self.metered.__aenter__()
+        except BudgetRefused as refusal:
+            raise guard.refused(refusal, verdicts) from refusal
+        guard.passed(order.account, bound)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        attempts, metered = self._attempts, self.metered
-        await metered.__aexit__(kind, error, trace)
-        if isinstance(error, UpstreamError):
-            attempts.made.append(self._ended(error.code, metered.event_id if error.reached else None))
-            attempts.route.failed(error)
-            error.charge(sum(each.charged_usd_nanos for each in attempts.made))
-            return True  # the route raises it where there is no other attempt
-        if isinstance(error, AgentNodeError) and attempts.route.is_open:
-            attempts.route.failed(error)
-            return True
-        if error is not None and attempts.route.is_open:
-            attempts.route.dropped()
-        return False
+        attempts, route, metered = self._attempts, self._attempts.route, self.metered
+        failed = error if isinstance(error, AgentNodeError) and route.is_open else None
+        # The route first: to end the hold may take its time, and be cancelled.
+        if failed is not None:
+            route.failed(failed)
+        elif error is not None and route.is_open:
+            route.dropped()
+        try:
+            if failed is not None and route.may_go_on:
+                await attempts.between.begin()
+        finally:
+            await metered.__aexit__(kind, error, trace)
+        if failed is None:
+            return False
+        reached = isinstance(failed, UpstreamError) and failed.reached
+        attempts.failed(self._ended(failed.code, metered.event_id if reached else None), failed)
+        return True  # the route raises it where there is no other attempt
 
     async def answer(self) -> Answer:
         """Sends it, and counts what came."""

@@ -23,7 +23,6 @@ from engine.request import CompletionRequest
 from engine.routing import Candidate, Ranking, Router
 from ledger.accounts import Account
 from ledger.clock import SECOND_US, Clock
-from ledger.errors import AgentNodeError
 from ledger.events import Events
 from ledger.spend import Spend
 from ledger.vault import Vault
@@ -89,15 +88,11 @@ class Engine:
             asked = self._recall.asked(order)
             if asked is not None and (hit := await self._recall.found(order, asked)) is not None:
                 return hit
-            attempts = self._attempts(order)
-            try:
+            async with self._attempts(order) as attempts:
                 async for attempt in attempts:
                     async with attempt:
                         answer = await attempt.answer()
                         return await self._completed(order, asked, attempt, answer)
-            except AgentNodeError as error:
-                await attempts.refused(error)
-                raise
         raise AssertionError("a route ends by an answer or an error")
 
     async def stream(
@@ -115,8 +110,7 @@ class Engine:
             if asked is not None and (hit := await self._recall.found(order, asked)) is not None:
                 yield as_chunks(hit)
                 return
-            attempts = self._attempts(order)
-            try:
+            async with self._attempts(order) as attempts:
                 async for attempt in attempts:
                     async with attempt, contextlib.aclosing(attempt.arrivals()) as arrivals:
                         relay = Relay(request.choices)
@@ -127,9 +121,6 @@ class Engine:
                         completion = await self._completed(order, asked, attempt, relay.answer())
                         yield attempt.chunks(relay.rest(), completion)
                         return
-            except AgentNodeError as error:
-                await attempts.refused(error)
-                raise
 
     async def joined(self, account: Account, call: Call) -> Completion | None:
         """What became of an equal request that was sent before, within the time that answers are kept: its answer,

@@ -78,7 +78,8 @@ class MeteredCall:
         self._floor_usd_nanos = 0
         self._produced_bytes = 0
         self._marked_bytes = 0
-        self._renewal: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        """waits for its time, or is on its way"""
 
     async def __aenter__(self) -> MeteredCall:
         """Holds and journals the call in one breath: from here on a crash is charged its floor.
@@ -197,8 +198,10 @@ class MeteredCall:
         return floor, self._draft(usage, floor, "owner_lost")
 
     def _renew_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._renewal = loop.call_later(self._lease_s / 3, lambda: loop.create_task(self._renew()))
+        self._renewal = asyncio.get_running_loop().call_later(self._lease_s / 3, self._renew_now)
+
+    def _renew_now(self) -> None:
+        self._renewal = asyncio.ensure_future(self._renew())
 
     async def _renew(self) -> None:
         assert self._hold is not None

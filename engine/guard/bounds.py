@@ -52,12 +52,23 @@ def bound(request: CompletionRequest, model: Model, most_usd_nanos: int = MAX_US
         cost = bound_usd_nanos(prompt_tokens, max_tokens * request.choices, model.price)
         return Bound(prompt_tokens, max_tokens, max_tokens * request.choices, cost, cost)
     cost = bound_usd_nanos(prompt_tokens, longest * request.choices, model.price)
-    least, fair = (
-        bound_usd_nanos(prompt_tokens, min(tokens, longest) * request.choices, model.price)
-        for tokens in (LEAST_TOKENS, FAIR_TOKENS)
-    )
+    least_tokens = min(LEAST_TOKENS, longest) * request.choices
+    least = bound_usd_nanos(prompt_tokens, least_tokens, model.price)
     whole = Bound(prompt_tokens, longest, longest * request.choices, cost, least)
-    return afforded(whole, request, model, max(most_usd_nanos, fair)) if cost > most_usd_nanos else whole
+    shorter = within(whole, request, model, most_usd_nanos)
+    return shorter or afforded(whole, request, model, _fair_usd_nanos(whole, request, model))
+
+
+def within(limit: Bound, request: CompletionRequest, model: Model, most_usd_nanos: int) -> Bound | None:
+    """The same call at no more than this, its answers shorter where the caller set no limit.
+
+    None where they would be cut below that limit, or without one, below FAIR_TOKENS.
+    """
+    if limit.usd_nanos <= most_usd_nanos:
+        return limit
+    if request.max_tokens is not None or most_usd_nanos < _fair_usd_nanos(limit, request, model):
+        return None
+    return afforded(limit, request, model, most_usd_nanos)
 
 
 def afforded(limit: Bound, request: CompletionRequest, model: Model, usd_nanos: int) -> Bound:
@@ -69,6 +80,11 @@ def afforded(limit: Bound, request: CompletionRequest, model: Model, usd_nanos: 
     completion_tokens = (usd_nanos - prompt_cost) * 1_000_000 // max(million + 1, 1)
     max_tokens = max(1, min(completion_tokens // request.choices, limit.max_tokens))
     return replace(limit, max_tokens=max_tokens, completion_tokens=max_tokens * request.choices, usd_nanos=usd_nanos)
+
+
+def _fair_usd_nanos(limit: Bound, request: CompletionRequest, model: Model) -> int:
+    fair_tokens = min(FAIR_TOKENS, limit.max_tokens) * request.choices
+    return bound_usd_nanos(limit.prompt_tokens, fair_tokens, model.price)
 
 
 def estimate(request: CompletionRequest, limit: Bound, produced_bytes: int) -> Usage:

@@ -100,7 +100,7 @@ def next_step(
     place, as the probe: there are others left then); whoever opens first before the deadline.
     """
     last = attempts[-1] if attempts else None
-    if last is not None and not _may_go_on(last, options, len(attempts), may_retry):
+    if last is not None and not may_go_on(last, options, len(attempts), may_retry):
         return GiveUp(last.error)
     if now_us >= deadline_us:
         return GiveUp(last.error if last else _all_shut(None))
@@ -183,7 +183,8 @@ def _down(attempts: Sequence[Attempt]) -> set[str]:
     return said | {name for name, times in lost.items() if times > 1}
 
 
-def _may_go_on(last: Attempt, options: Options, made: int, may_retry: bool) -> bool:
+def may_go_on(last: Attempt, options: Options, made: int, may_retry: bool) -> bool:
+    """Whether another attempt may follow this one, the `made`th, once somebody is found for it."""
     if last.began or made >= MOST_ATTEMPTS or not may_retry or isinstance(last.error, PromptRejected):
         return False
     if not isinstance(last.error, UpstreamError | InvalidInput):

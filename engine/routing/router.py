@@ -13,7 +13,7 @@ from engine.request import CompletionRequest
 from engine.routing.breakers import Breakers, OnChange, blamed
 from engine.routing.candidate import Candidate, needs_of
 from engine.routing.exclusion import ModelPolicy
-from engine.routing.failover import PATIENCE_US, Attempt, GiveUp, Try, Wait, next_step
+from engine.routing.failover import PATIENCE_US, Attempt, GiveUp, Try, Wait, may_go_on, next_step
 from engine.routing.measures import Measures
 from engine.routing.ranking import ENOUGH_QUALITY, Ranking, rank
 from engine.routing.retries import RetryBudget
@@ -105,6 +105,11 @@ class Route:
     def is_open(self) -> bool:
         """An attempt is under way: none of the three has been said of it."""
         return self._leg is not None
+
+    @property
+    def may_go_on(self) -> bool:
+        """Another attempt may follow the one that failed last."""
+        return may_go_on(self.attempts[-1], self._options, len(self.attempts), self._router.retries.has_room)
 
     def next_step(self) -> Leg | Wait:
         """The next attempt, or how long to wait before asking this again.

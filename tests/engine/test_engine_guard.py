@@ -19,7 +19,7 @@ from engine.errors import (
     SessionBudgetExceeded,
     TooManyConcurrent,
 )
-from engine.guard import Guard, Verdicts, afforded, bound
+from engine.guard import Guard, Verdicts, afforded, bound, within
 from engine.guard.anomaly import MIN_SAMPLES, Costs, is_anomalous
 from engine.guard.bounds import FAIR_TOKENS, LEAST_TOKENS
 from engine.guard.guard import MOST_BOOKED
@@ -78,6 +78,21 @@ def test_a_sum_affords_an_answer_that_never_costs_more(extra: int, choices: int,
     assert bound(told, DEAR).usd_nanos <= granted
     assert 1 <= cut.max_tokens <= whole.max_tokens
     assert cut.completion_tokens == cut.max_tokens * choices
+
+
+@given(st.integers(0, 10**9), st.integers(1, 4), st.none() | st.integers(1, 5_000))
+def test_what_is_left_of_a_limit_is_kept_or_nothing_is_asked(left: int, choices: int, max_tokens: int | None) -> None:
+    """Never dearer than it, never shorter than the caller said, and without that never a mere beginning."""
+    request = ask("a question", n=choices, max_tokens=max_tokens)
+    whole = bound(request, DEAR)
+    shorter = within(whole, request, DEAR, left)
+    if shorter is None:
+        fair = bound(ask("a question", n=choices, max_tokens=max_tokens or FAIR_TOKENS), DEAR)
+        assert left < fair.usd_nanos
+    else:
+        told = ask("a question", n=choices, max_tokens=shorter.max_tokens)
+        assert bound(told, DEAR).usd_nanos <= max(left, 0)
+        assert shorter.max_tokens >= (whole.max_tokens if max_tokens else min(FAIR_TOKENS, whole.max_tokens))
 
 
 def test_without_a_limit_an_answer_is_as_long_as_model_and_money_allow() -> None:

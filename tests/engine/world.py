@@ -68,12 +68,13 @@ async def built(
     lease_s: float = 120,
     spends: type[Spend] = Spend,
     others: Sequence[Upstream] = (),
+    key: MemoryKey | None = None,
 ) -> AsyncIterator[World]:
     spend = spends(database, SystemClock(), owner)
     await spend.start()
     await spend.open_budget(NewBudget("budget", "tenant", "session", ONE_USD))
     await spend.open_budget(NewBudget("open:tenant", "tenant", "open", MAX_USD_NANOS))
-    events, vault = Events(database), Vault(database, SystemClock(), MemoryKey())
+    events, vault = Events(database), Vault(database, SystemClock(), key or MemoryKey())
     mock = Upstream("mock", api, models=(MODEL,))
     adapters = [(Anthropic if other.api == "anthropic" else OpenAICompatible)(other, None) for other in others]
     providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s), *adapters])
