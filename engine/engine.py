@@ -157,8 +157,14 @@ class Engine:
         policy = account.policy if account else None
         most = most_of(options, policy)
         candidates = [Candidate(model, bound(request, model, most)) for model in self._named(request)]
-        missing = self._providers.missing_keys
-        return self._router.rank(candidates, request, options, policy, missing_keys=missing)
+        return self._router.rank(
+            candidates,
+            request,
+            options,
+            policy,
+            missing_keys=self._providers.missing_keys,
+            test_money=account is not None and account.has_only_test_money,
+        )
 
     def _named(self, request: CompletionRequest) -> Sequence[Model]:
         if request.wanted is None:

@@ -69,6 +69,7 @@ RULES = {
     "window_too_small": "its window is smaller than {} tokens; shorten the prompt, or lower p402.min_context",
     "tier_too_high": "its tier is {}; raise p402.max_tier",
     "too_dear": "it can cost {} USD; raise p402.max_cost, or lower max_tokens",
+    "test_money": "it takes no test money, and no other is left; buy credits, or fund the session",
 }
 """In the order in which they are applied: who is excluded by a later one had passed the earlier ones."""
 
@@ -91,8 +92,10 @@ def exclusion(
     options: Options,
     lists: Lists | None,
     missing_keys: Mapping[str, str],
+    test_money: bool,
 ) -> Excluded | None:
-    """Why this model cannot serve; None where it can. `missing_keys` are the variables of upstreams without a key."""
+    """Why this model cannot serve; None where it can. `missing_keys` are the variables of upstreams without a key,
+    `test_money` is all that can pay."""
     model, wanted = candidate.model, needs.wanted
     if wanted is not None and not model.answers_to(wanted):
         return Excluded(traits.id, "not_wanted")
@@ -121,6 +124,8 @@ def exclusion(
         return Excluded(traits.id, "tier_too_high", model.tier or "not stated")
     if options.max_cost_usd_nanos is not None and candidate.bound.usd_nanos > options.max_cost_usd_nanos:
         return Excluded(traits.id, "too_dear", usd_exact(candidate.bound.usd_nanos))
+    if test_money and not model.test:
+        return Excluded(traits.id, "test_money")
     return None
 
 

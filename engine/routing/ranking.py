@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.catalog import Model
-from engine.errors import ModelNotAllowed, ModelUnavailable, NoModelServes
+from engine.errors import FundsInsufficient, ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.options import Options
 from engine.routing.candidate import Candidate, Needs
 from engine.routing.exclusion import RULES, Excluded, ModelPolicy, exclusion, lists_of
@@ -54,6 +54,8 @@ class Ranking:
                 return ModelNotAllowed(text, param="model")
             case "no_key":
                 return ModelUnavailable(text)
+            case "test_money":
+                return FundsInsufficient(text)
             case rule:
                 return NoModelServes(text, param=_PARAMS.get(rule, "model"))
 
@@ -82,18 +84,20 @@ def rank(
     measured: Callable[[Model], Measured] = seed_of,
     outcomes: Mapping[str, tuple[int, int]] = _NOBODY,
     missing_keys: Mapping[str, str] = _NOBODY,
+    test_money: bool = False,
     traits: Callable[[Model], Traits] = traits_of,
 ) -> Ranking:
     """Pure: the same in whatever order the candidates come, and what one of them is worth depends on no other.
 
-    `outcomes` are the tenant's own by model id, (accepted, all); `missing_keys` by upstream, the variable to set.
+    `outcomes` are the tenant's own by model id, (accepted, all); `missing_keys` by upstream, the variable to set;
+    `test_money` is all that can pay.
     """
     chosen: list[tuple[bool, float, float, int, str, Scored]] = []
     excluded: list[Excluded] = []
     wanted, lists = needs.wanted, lists_of(policy)
     for candidate in candidates:
         known = traits(candidate.model)
-        out = exclusion(candidate, known, needs, options, lists, missing_keys)
+        out = exclusion(candidate, known, needs, options, lists, missing_keys, test_money)
         if out is not None:
             excluded.append(out)
             continue

@@ -47,6 +47,7 @@ class Router:
         *,
         outcomes: Mapping[str, tuple[int, int]] = _NOTHING,
         missing_keys: Mapping[str, str] = _NOTHING,
+        test_money: bool = False,
     ) -> Ranking:
         """`rank` with what was measured here."""
         return rank(
@@ -57,6 +58,7 @@ class Router:
             measured=self.measures.of,
             outcomes=outcomes,
             missing_keys=missing_keys,
+            test_money=test_money,
             traits=self._traits.of,
         )
 

@@ -43,6 +43,8 @@ class Account:
     takes: tuple[Take, ...]
     real_payers: tuple[Take, ...]
     test_payers: tuple[Take, ...]
+    has_only_test_money: bool = False
+    """when the account was opened"""
 
     def payers(self, test: bool) -> tuple[Take, ...]:
         """Who pays, in this order. `test`: the upstream takes test money, which then goes first.
@@ -76,6 +78,10 @@ class Plan:
 
     def account(self, standing: Standing, there: Mapping[str, Budget]) -> Account:
         """`there`: those of the budgets that exist."""
+
+        def any_left(payers: Sequence[str]) -> bool:
+            return any(payer in there and there[payer].room_usd_nanos > 0 for payer in payers)
+
         return Account(
             standing.tenant_id,
             standing.key_id,
@@ -84,6 +90,7 @@ class Plan:
             self.takes,
             tuple(share(payer) for payer in self.real_payers if payer in there),
             tuple(share(payer) for payer in self.test_payers if payer in there),
+            any_left(self.test_payers) and not any_left(self.real_payers),
         )
 
 

@@ -192,6 +192,21 @@ def test_a_call_of_three_hundredths_of_a_cent_spends_three_hundredths_of_a_credi
     assert history[0]["request_id"] == said["request_id"]
 
 
+def test_test_money_alone_is_led_to_who_takes_it(gateway: Gateway, upstream: FakeUpstream) -> None:
+    """Two models are equal, and the first by name takes real money. Who names it is told what is missing."""
+    user = somebody(gateway, billing="prepaid")
+    assert user.chat("hello", model="auto", **SMALL).json()["error"]["code"] == "INSUFFICIENT_BUDGET"
+    user.ask("POST", "/credits/purchase", {"amount_usd": "1", "mode": "test"})
+    answer = user.chat("hello", model="auto", **SMALL)
+    assert (answer.status_code, answer.headers["X-P402-Provider"]) == (200, "toy"), answer.text
+    refused = user.chat("hello", model="mock/m1", **SMALL)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (402, "INSUFFICIENT_BUDGET") and "test money" in error["message"]
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
+    excluded = user.ask("POST", "/route/explain", body)["excluded"]
+    assert [each["rule"] for each in excluded if each["model"] == "mock/m1"] == ["test_money"]
+
+
 def test_a_call_split_over_credits_and_a_sessions_funds_is_one_hold(gateway: Gateway, upstream: FakeUpstream) -> None:
     """Credits first, to their end; the funds pay the rest; the session's cap counts all of it."""
     user = somebody(gateway, billing="prepaid")

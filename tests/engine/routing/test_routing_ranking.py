@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from engine import OFFLINE, CompletionRequest, Model
 from engine.catalog import Price, Rate
 from engine.catalog.quality import median_of
-from engine.errors import ModelNotAllowed, ModelUnavailable, NoModelServes
+from engine.errors import FundsInsufficient, ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.guard import bound
 from engine.options import DEFAULTS, FIELDS, MODES, Options, options_of
 from engine.routing import Candidate, Measured, needs_of, rank
@@ -225,6 +225,15 @@ def test_a_model_without_a_key_is_never_chosen_and_the_key_is_named() -> None:
     assert isinstance(rank([], needs_of(HELLO), DEFAULTS).refusal(), ModelUnavailable)
 
 
+def test_test_money_alone_chooses_among_those_who_take_it() -> None:
+    """And what only real money buys is refused for want of that."""
+    candidates = [Candidate(each, bound(HELLO, each)) for each in MODELS]
+    assert ids(rank(candidates, needs_of(HELLO), DEFAULTS, test_money=True)) == ["offline/extract"]
+    seeing = dataclasses.replace(HELLO, options={"response_format": {"type": "json_object"}})
+    refusal = rank(candidates, needs_of(seeing), DEFAULTS, test_money=True).refusal()
+    assert isinstance(refusal, FundsInsufficient) and "buy credits" in refusal.message
+
+
 def test_a_model_whose_upstream_does_not_take_an_option_is_passed_over() -> None:
     """It would refuse by name; another one serves, and one answer is asked for by nobody."""
     picky = dataclasses.replace(MODELS[0], unsupported=frozenset({"seed", "n"}))
@@ -237,7 +246,8 @@ def test_a_model_whose_upstream_does_not_take_an_option_is_passed_over() -> None
 def test_every_rule_has_a_reason_and_no_reason_is_without_its_rule() -> None:
     """What the golden file and the refusals above do not show is not there."""
     shown = {rule for case in GOLDEN for rule in case["excluded"].values()}
-    assert set(RULES) - shown == {"not_wanted", "model_denied", "vendor_denied", "no_key", "option_unsupported"}
+    elsewhere = {"not_wanted", "model_denied", "vendor_denied", "no_key", "option_unsupported", "test_money"}
+    assert set(RULES) - shown == elsewhere
     assert rank(
         [Candidate(OFFLINE, bound(HELLO, OFFLINE))], needs_of(dataclasses.replace(HELLO, model="x")), DEFAULTS
     ).excluded == [("offline/extract", "not_wanted", "")]
