@@ -27,7 +27,10 @@ from agentnode.api import (
     mandates,
     payments,
     pushed,
+    receipts,
     requests,
+    served,
+    till,
 )
 from agentnode.api.accounts import account_routers
 from agentnode.api.models import router as models_router
@@ -37,6 +40,7 @@ from agentnode.hire import AgentCards, Calls, ChatBuyer, open_buyer
 from agentnode.migrations import LOCATIONS
 from agentnode.payments import Overview
 from agentnode.payments.assembly import open_payments
+from agentnode.payments.shop import open_shop
 from agentnode.push import PushConfigs, PushSender
 from agentnode.settings import Settings
 from bazaar import Bazaar
@@ -176,10 +180,11 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     needs = auth.needs(accounts)
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
-    serves = completions.Completions(
-        *(engine, accounts, book, sessions, keyed.Keyed(idempotency), ChatBuyer(catalog, buyer, clock)),
-        client_stall_s=settings.client_stall_s,
-    )
+    serve, counter = served.Served(engine, ChatBuyer(catalog, buyer, clock), settings.client_stall_s), None
+    shop = open_shop(paid, database, clock, keys, vault, spend) if paid else None
+    if shop:
+        counter = till.Till(shop.toll, engine, serve, book, settings.url, usd_nanos(settings.least_payment_usd))
+    serves = completions.Completions(serve, accounts, book, sessions, keyed.Keyed(idempotency), counter)
     app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))
     for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):
@@ -193,6 +198,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(facilitator.router(paid.front if paid else None))
     app.include_router(payments.router(gate, Overview(database, clock), needs))
     app.include_router(pushed.router(outbox, needs))
+    app.include_router(receipts.router(shop.standings if shop else None))
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))

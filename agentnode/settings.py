@@ -59,6 +59,8 @@ class Settings(BaseModel):
     """How many push notifications leave for one tenant's tasks."""
     push_per_minute_to_host: int = Field(default=120, ge=1)
     """How many leave to one host, for all tenants together."""
+    least_payment_usd: str = "0.001"
+    """What a completion without a key is priced at, at least: to settle a payment costs gas."""
     quote_life_s: int = Field(default=600, ge=10)
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)

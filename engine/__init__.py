@@ -8,7 +8,14 @@ from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, compare, pi
 from engine.completion import Attempt, Call, Chunk, Completion, Quote
 from engine.embeddings import UpstreamVectors
 from engine.engine import Engine
-from engine.errors import ModelUnavailable, ModelUnknown, SessionBudgetExceeded, UpstreamBusy, UpstreamError
+from engine.errors import (
+    FundsInsufficient,
+    ModelUnavailable,
+    ModelUnknown,
+    SessionBudgetExceeded,
+    UpstreamBusy,
+    UpstreamError,
+)
 from engine.folding import as_chunks
 from engine.models import Models
 from engine.options import Options, options_of
@@ -34,6 +41,7 @@ __all__ = [
     "CompletionRequest",
     "Embedder",
     "Engine",
+    "FundsInsufficient",
     "Hit",
     "Model",
     "ModelUnavailable",

@@ -1,5 +1,4 @@
-"""What tests of several rooms use: databases (SQLite for all, PostgreSQL from its wheel too for what is marked
-`database`), and an upstream."""
+"""Databases for tests: SQLite for all, PostgreSQL (from its wheel) too for what is marked `database`."""
 
 from __future__ import annotations
 
@@ -14,7 +13,6 @@ import pytest
 
 from ledger.database import Database
 from tests.promises.table import pytest_terminal_summary  # noqa: F401  a hook, which pytest finds here by its name
-from tests.upstream import FakeUpstream, run_upstream
 
 
 @pytest.fixture(scope="session")
@@ -53,19 +51,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.upgrade(LOCATIONS)
     yield opened
     await opened.close()
-
-
-@pytest.fixture(scope="session")
-def upstream_process() -> Iterator[FakeUpstream]:
-    """One for all tests of a run; `upstream` is the same, as new."""
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
 
 
 def create_postgres_database(server_uri: str) -> str:

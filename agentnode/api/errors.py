@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from agentnode.payments import PaymentNeeded, Reply, SettlementPending, payment_required
 from ledger.errors import AgentNodeError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,18 @@ def render(error: AgentNodeError) -> Response:
         headers["x-should-retry"] = "false"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, PaymentNeeded):
+        return _with(payment_required(error), headers)
+    if isinstance(error, SettlementPending):
+        headers["Location"] = error.location
     # In ASCII: a message that quotes what was sent can hold text that has no UTF-8.
     return Response(json.dumps({"error": error.as_dict()}), error.status, headers, "application/json")
+
+
+def _with(reply: Reply, headers: dict[str, str]) -> Response:
+    response = Response(reply.content, reply.status, headers)
+    response.raw_headers.extend(reply.headers)
+    return response
 
 
 async def _refused(_: Request, error: Exception) -> Response:

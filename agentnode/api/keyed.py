@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import orjson
 
 from agentnode.api.errors import render
 from agentnode.api.once import checked_key
+from agentnode.payments import Reply
 from engine import UpstreamError
 from ledger.accounts import Caller
 from ledger.errors import Conflict
 from ledger.work import Idempotency
 
 KEEP_S = 24 * 3600
-
-Header = tuple[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    headers: list[Header]
-    content: bytes
 
 
 class Keyed:

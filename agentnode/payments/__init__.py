@@ -1,6 +1,8 @@
 """Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
 
+from agentnode.payments.deliveries import Reply
 from agentnode.payments.errors import (
+    PaymentNeeded,
     PaymentRefused,
     PaymentsAbsent,
     PaymentUnknown,
@@ -8,25 +10,39 @@ from agentnode.payments.errors import (
     SettlementPending,
 )
 from agentnode.payments.gate import TollGate
+from agentnode.payments.headers import Header
 from agentnode.payments.journal import Journal
 from agentnode.payments.metadata import X402_EXTENSION_URIS
+from agentnode.payments.offers import Offer, request_hash
 from agentnode.payments.overview import Overview, wanted_of
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
+from agentnode.payments.sales import Sale
+from agentnode.payments.standing import Standings
+from agentnode.payments.toll import Toll, payment_required
 
 __all__ = [
     "RECEIPT_TYP",
     "X402_EXTENSION_URIS",
+    "Header",
     "Journal",
+    "Offer",
     "Overview",
+    "PaymentNeeded",
     "PaymentRefused",
     "PaymentRequirement",
     "PaymentUnknown",
     "PaymentsAbsent",
     "QuoteExpired",
     "Receipt",
+    "Reply",
+    "Sale",
     "SettlementPending",
+    "Standings",
     "Terms",
+    "Toll",
     "TollGate",
+    "payment_required",
+    "request_hash",
     "wanted_of",
 ]

@@ -21,11 +21,13 @@ from agentnode.payments.facilitators.front import Facilitator
 from agentnode.payments.facilitators.gas import WEI_PER_ETHER, GasBudget
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.routes import Routes
-from agentnode.payments.gate import OPERATOR, TollGate
+from agentnode.payments.gate import TollGate
 from agentnode.payments.journal import Journal
 from agentnode.payments.networks import EMBEDDED, chain_id_of
+from agentnode.payments.offers import Quotes
 from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
+from agentnode.payments.receipt_book import OPERATOR, ReceiptBook
 from agentnode.payments.reconciler import Reconciler
 from agentnode.payments.requirement import Terms
 from agentnode.payments.schemes.exact import ExactScheme
@@ -76,6 +78,8 @@ class Payments:
     courier: Courier
     compliance: Every
     gate: TollGate
+    book: ReceiptBook
+    quotes: Quotes
     queue: SignerQueue
     reconciler: Reconciler
     stations: tuple[Station, ...]
@@ -146,6 +150,7 @@ async def open_payments(
 
     facilitator = facilitator_on(own)
     proofs = {settings.network: proof} | {network: station.proof for network, station in others.items()}
+    book = ReceiptBook(database, journal, asset, keys)
     return Payments(
         chain=chain,
         asset=asset,
@@ -155,7 +160,9 @@ async def open_payments(
         routes=routes,
         courier=Courier(journal, routes, proofs, claims, clock),
         compliance=compliance,
-        gate=TollGate(database, clock, journal, facilitator, asset, pay_to, keys, terms, spend, events),
+        gate=TollGate(database, clock, journal, facilitator, asset, pay_to, book, terms, spend, events),
+        book=book,
+        quotes=Quotes(keys, asset, pay_to, terms),
         queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
         reconciler=Reconciler(
             journal,

@@ -1,5 +1,6 @@
 """Why a payment was not taken, and what is left to do.
 
+PaymentNeeded         402  PAYMENT_REQUIRED: this costs money; carries what to pay, and why a payment was refused
 PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; has the extension's code
 ComplianceBlocked     403  COMPLIANCE_BLOCKED: the operator's list or service refuses payer or payee
 ComplianceUnchecked   403  COMPLIANCE_BLOCKED: it could not be asked, so it is not allowed; later it may be
@@ -8,14 +9,19 @@ FacilitatorAbsent     503  FACILITATOR_UNAVAILABLE: nobody carries payments of t
 QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
 SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
 PaymentUnknown        404  PAYMENT_NOT_FOUND
+ReceiptUnknown        404  RECEIPT_NOT_FOUND
 PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ledger.errors import AgentNodeError, Conflict, NotFound, Unavailable
+from ledger.money import usd_exact
+
+if TYPE_CHECKING:
+    from agentnode.payments.requirement import PaymentRequirement
 
 X402Code = Literal[
     "INSUFFICIENT_FUNDS",
@@ -77,6 +83,24 @@ class FacilitatorAbsent(Unavailable):
     retry_after_ms = 5_000
 
 
+class PaymentNeeded(AgentNodeError):
+    """A request over HTTP that a payment would cure: `required` is what to pay.
+
+    `refusal` is why the payment that came with it does not pay, None where none came.
+    """
+
+    code = "PAYMENT_REQUIRED"
+    status = 402
+
+    def __init__(self, required: PaymentRequirement, refusal: AgentNodeError | None = None) -> None:
+        self.required, self.refusal = required, refusal
+        super().__init__(f"this costs {usd_exact(required.price_usd_nanos)} USD; pay it with x402")
+
+    @property
+    def problem(self) -> str:
+        return self.message if self.refusal is None else self.refusal.message
+
+
 class QuoteExpired(AgentNodeError):
     """The price was not paid while the quote lived; nothing was taken."""
 
@@ -93,6 +117,11 @@ class SettlementPending(Conflict):
     code = "SETTLEMENT_PENDING"
     retry_after_ms = 2_000
 
+    @property
+    def location(self) -> str:
+        """Where its state can be asked for."""
+        return f"/api/v2/payments/{self.payment_id}"
+
     def __init__(self, payment_id: str) -> None:
         self.payment_id = payment_id
         super().__init__(f"the settlement of {payment_id} is not final; ask again with the same payload")
@@ -102,6 +131,12 @@ class PaymentUnknown(NotFound):
     """No such payment."""
 
     code = "PAYMENT_NOT_FOUND"
+
+
+class ReceiptUnknown(NotFound):
+    """No such receipt."""
+
+    code = "RECEIPT_NOT_FOUND"
 
 
 class PaymentsAbsent(Unavailable):

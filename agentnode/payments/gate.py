@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, select
+from sqlmodel import select
 
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.journal import Journal
-from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
+from agentnode.payments.receipt_book import OPERATOR, ReceiptBook
+from agentnode.payments.receipts import Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
-from agentnode.payments.tables import UNPAID_POINTS, PaymentIntent, PaymentReceipt, Settlement
+from agentnode.payments.tables import UNPAID_POINTS, PaymentIntent, Settlement
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.database import Database
 from ledger.events import EventDraft, Events
 from ledger.ids import new_id
 from ledger.money import Asset
-from ledger.movements import Movement, tenant_account
 from ledger.spend import Spend
-
-OPERATOR = "node"
-"""The tenant whose the node is: what it earns is booked there."""
 
 
 class TollGate:
@@ -36,7 +32,7 @@ class TollGate:
         facilitator: LocalFacilitator,
         asset: Asset,
         pay_to: str,
-        signer: Signer,
+        book: ReceiptBook,
         terms: Terms,
         spend: Spend,
         events: Events,
@@ -47,7 +43,7 @@ class TollGate:
         self._facilitator = facilitator
         self._asset = asset
         self._pay_to = pay_to
-        self._signer = signer
+        self._book = book
         self._terms = terms
         self._spend = spend
         self._events = events
@@ -57,29 +53,28 @@ class TollGate:
     ) -> PaymentRequirement:
         """Price a task once: asked again, the same requirement stands."""
         now = self._clock.now_us()
-        intent = PaymentIntent(
-            id=new_id("pay"),
+        asked = PaymentRequirement(
+            payment_id=new_id("pay"),
             task_id=task_id,
             quote_id=new_id("quo"),
             price_usd_nanos=price_usd_nanos,
-            amount_atomic=str(self._asset.atomic_from_nanos(price_usd_nanos)),
-            asset=vars(self._asset),
+            amount_atomic=self._asset.atomic_from_nanos(price_usd_nanos),
+            asset=self._asset,
             pay_to=self._pay_to,
             resource=resource,
             description=description,
             input_hash=input_hash,
             expires_at_us=now + self._terms.quote_life_s * SECOND_US,
             max_timeout_s=self._terms.max_timeout_s,
-            created_at_us=now,
         )
         try:
             async with self._database.write() as session:
-                session.add(intent)
+                session.add(self._row(asked, fills_purse=False))
         except IntegrityError:
             standing = await self.requirement(task_id)
             assert standing is not None, "the task has one intent"
             return standing
-        return _requirement(intent)
+        return asked
 
     async def requirement(self, task_id: str) -> PaymentRequirement | None:
         intent = await self._intent(task_id)
@@ -94,7 +89,25 @@ class TollGate:
         if intent is None:
             raise PaymentRefused("SETTLEMENT_FAILED", "this task asks for no payment")
         asked = _requirement(intent)
-        offered = read_authorization(payload, asked)
+        return await self._take(intent, asked, read_authorization(payload, asked))
+
+    async def purchase(self, asked: PaymentRequirement, offered: Authorization) -> Receipt:
+        """Take a payment for what `asked.payment_id` names, whose price no row stands for yet; as `submit`.
+
+        What is paid fills the receipt's purse, and the work takes from there what it comes to.
+        """
+        intent = self._row(asked, fills_purse=True)
+        try:
+            async with self._database.write() as session:
+                session.add(intent)
+        except IntegrityError:
+            intent = await self._intent(asked.task_id) or intent
+        standing = await self._journal.of_payment(asked.payment_id)
+        if standing is not None and standing.point not in UNPAID_POINTS and standing.payer == offered.payer:
+            return await self._ended(_requirement(intent), standing)
+        return await self._take(intent, asked, offered)
+
+    async def _take(self, intent: PaymentIntent, asked: PaymentRequirement, offered: Authorization) -> Receipt:
         standing = await self._journal.of_payment(asked.payment_id)
         same = standing is not None and (standing.payer, standing.nonce) == (offered.payer, offered.nonce)
         if standing is not None and standing.point not in UNPAID_POINTS:
@@ -110,7 +123,7 @@ class TollGate:
             return await self._ended(asked, await self._journal.plan_again(standing))
         await self._refuse_spent(offered, asked)
         entry = await self._facilitator.settle(asked.payment_id, offered, asked)
-        return await self._receipt(asked, entry)
+        return await self._book.receipt(asked, entry)
 
     async def outcome(self, task_id: str) -> Receipt | PaymentRefused | None:
         """What became of a task's payment; None where none was journaled. Raises SettlementPending."""
@@ -130,12 +143,7 @@ class TollGate:
             await self._close(intent, "rejected")
 
     async def receipts(self, task_id: str) -> list[Receipt]:
-        made = select(PaymentReceipt, Settlement.point).join(
-            Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id)
-        )
-        async with self._database.read() as session:
-            rows = (await session.exec(made.where(PaymentReceipt.task_id == task_id))).all()
-        return [_receipt(row, void=point == "reorged") for row, point in rows]
+        return await self._book.of_task(task_id)
 
     async def unbooked_usd_nanos(self, task_id: str) -> int:
         """What was received for a task and stands in no economic event yet."""
@@ -183,59 +191,30 @@ class TollGate:
         return answer
 
     async def _ended(self, asked: PaymentRequirement, standing: Settlement) -> Receipt:
-        return await self._receipt(asked, await self._facilitator.end_of(standing))
+        return await self._book.receipt(asked, await self._facilitator.end_of(standing))
 
     async def _refuse_spent(self, offered: Authorization, asked: PaymentRequirement) -> None:
         standing = await self._journal.of_authorization(offered)
         if standing is not None and standing.point not in UNPAID_POINTS and standing.payment_id != asked.payment_id:
             raise PaymentRefused("DUPLICATE_NONCE", "this authorisation pays, or paid, for something else")
 
-    async def _receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
-        """The one receipt of a settled payment, made when it is first asked for."""
-        made = Receipt(
-            id=new_id("rcpt"),
-            payment_id=asked.payment_id,
+    def _row(self, asked: PaymentRequirement, fills_purse: bool) -> PaymentIntent:
+        return PaymentIntent(
+            id=asked.payment_id,
             task_id=asked.task_id,
-            payer=entry.payer,
-            payee=entry.payee,
-            amount_atomic=int(entry.amount_atomic),
-            asset=entry.asset,
-            network=entry.network,
-            tx_hash=entry.tx_hash,
-            block_number=entry.block_number or 0,
-            settled_at_us=entry.updated_at_us,
-            jws="",
-        )
-        claims = receipt_claims(made, self._signer.did, asked.resource, asked.input_hash)
-        made = replace(made, jws=self._signer.sign(claims, RECEIPT_TYP))
-        try:
-            async with self._database.write() as session:
-                values = {**vars(made), "amount_atomic": str(made.amount_atomic), "settlement_id": entry.id}
-                values.pop("void")
-                session.add(PaymentReceipt(**values))
-                intent = await session.get(PaymentIntent, asked.payment_id)
-                assert intent is not None
-                intent.status = "paid"
-                session.add(self._movement(made))
-        except IntegrityError:
-            for standing in await self.receipts(asked.task_id):
-                return standing
-            raise PaymentRefused("DUPLICATE_NONCE", "this transfer has its receipt already") from None
-        self._journal.point("receipted")
-        return made
-
-    def _movement(self, receipt: Receipt) -> Movement:
-        """The money came from the payer's wallet to the operator."""
-        return Movement(
-            id=new_id("mov"),
-            tenant_id=OPERATOR,
-            kind="settlement",
-            hold_id=None,
-            event_id=None,
-            from_account=f"wallet:{receipt.payer}",
-            to_account=tenant_account(OPERATOR),
-            usd_nanos=self._asset.nanos_from_atomic(receipt.amount_atomic),
-            at_us=receipt.settled_at_us,
+            quote_id=asked.quote_id,
+            price_usd_nanos=asked.price_usd_nanos,
+            amount_atomic=str(asked.amount_atomic),
+            asset=vars(asked.asset),
+            pay_to=asked.pay_to,
+            resource=asked.resource,
+            description=asked.description,
+            input_hash=asked.input_hash,
+            expires_at_us=asked.expires_at_us,
+            max_timeout_s=asked.max_timeout_s,
+            created_at_us=self._clock.now_us(),
+            price_version=asked.price_version,
+            fills_purse=fills_purse,
         )
 
     async def _intent(self, task_id: str) -> PaymentIntent | None:
@@ -263,9 +242,5 @@ def _requirement(intent: PaymentIntent) -> PaymentRequirement:
         input_hash=intent.input_hash,
         expires_at_us=intent.expires_at_us,
         max_timeout_s=intent.max_timeout_s,
+        price_version=intent.price_version,
     )
-
-
-def _receipt(row: PaymentReceipt, void: bool) -> Receipt:
-    values = row.model_dump(exclude={"settlement_id"})
-    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic), "void": void})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class PaymentRequirement:
     input_hash: str
     expires_at_us: int
     max_timeout_s: int
+    price_version: str = ""
+    """Which state of the seller's price list it was made from, where there is one."""
 
     def expired(self, now_us: int) -> bool:
         return now_us >= self.expires_at_us
@@ -47,10 +50,10 @@ class PaymentRequirement:
     def network_name(self, version: int) -> str:
         return v1_name(self.asset.network) if version == 1 else self.asset.network
 
-    def accepts_v2(self) -> dict[str, Any]:
+    def accepts_v2(self, scheme: str = "exact") -> dict[str, Any]:
         """x402 version 2 PaymentRequirements."""
         return {
-            "scheme": "exact",
+            "scheme": scheme,
             "network": self.asset.network,
             "asset": self.asset.address,
             "amount": str(self.amount_atomic),
@@ -59,15 +62,21 @@ class PaymentRequirement:
             "extra": self._extra(),
         }
 
-    def as_x402(self, version: int, error: str = "") -> dict[str, Any]:
-        """The PaymentRequired object of x402 `version` 1 or 2."""
+    def as_x402(
+        self,
+        version: int,
+        error: str = "",
+        schemes: Sequence[str] = ("exact",),
+        extensions: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The PaymentRequired object of x402 `version` 1 or 2; of version 1 with the scheme `exact` only."""
         if version == 2:
             return {
                 "x402Version": 2,
                 "error": error or "Payment required",
                 "resource": {"url": self.resource, "description": self.description, "mimeType": "application/json"},
-                "accepts": [self.accepts_v2()],
-                "extensions": {},
+                "accepts": [self.accepts_v2(scheme) for scheme in schemes],
+                "extensions": dict(extensions or {}),
             }
         return {"x402Version": 1, "error": error, "accepts": [self._accepts_v1()]}
 
@@ -87,10 +96,16 @@ class PaymentRequirement:
         }
 
     def _extra(self) -> dict[str, Any]:
-        return {
+        """`paymentId` where there is one before the payment: over HTTP the payment makes it."""
+        extra = {
             "name": self.asset.name,
             "version": self.asset.version,
             "quoteId": self.quote_id,
-            "paymentId": self.payment_id,
+            "inputHash": self.input_hash,
             "expiresAt": self.expires_at_us // SECOND_US,
         }
+        if self.price_version:
+            extra["priceVersion"] = self.price_version
+        if self.payment_id:
+            extra["paymentId"] = self.payment_id
+        return extra

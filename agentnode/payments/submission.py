@@ -75,6 +75,16 @@ def read_authorization(payload: Any, asked: PaymentRequirement) -> Authorization
     return _authorization(_object(outer.get("payload"), "payload.payload"), asked)
 
 
+def check_token(payload: dict[str, Any], asked: PaymentRequirement) -> None:
+    """P402's header names token and amount beside the payload. Raises PaymentRefused where they are others."""
+    if "token" not in payload:
+        return
+    if str(payload["token"]).lower() != asked.asset.address.lower():
+        raise PaymentRefused("INVALID_SIGNATURE", f"token is not {asked.asset.address}")
+    if str(payload.get("amount")) != str(asked.amount_atomic):
+        raise PaymentRefused("INVALID_AMOUNT", f"amount is not {asked.amount_atomic}")
+
+
 def check_terms(offered: Authorization, asked: PaymentRequirement, now_s: int) -> None:
     """Raises PaymentRefused unless the authorisation itself pays what is asked, to whom, within an open window.
 

@@ -47,6 +47,9 @@ class PaymentIntent(Row, table=True):
     max_timeout_s: int
     expires_at_us: int = Field(sa_type=BigInteger)
     created_at_us: int = Field(sa_type=BigInteger)
+    price_version: str = ""
+    fills_purse: bool = False
+    """What is paid goes into the receipt's purse, from which the work takes what it comes to."""
 
 
 class Settlement(Row, table=True):
@@ -158,3 +161,29 @@ class PaymentReceipt(Row, table=True):
     block_number: int = Field(sa_type=BigInteger)
     settled_at_us: int = Field(sa_type=BigInteger)
     jws: str
+
+
+class Delivery(Row, table=True):
+    """One thing that is bought over HTTP: at work, or done. The row is deleted where the work came to nothing."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        CheckConstraint("state IN ('working', 'done', 'received')", name="state_known"),
+        Index("uq_delivery_counter", "receipt_id", "counter", unique=True),
+        Index("uq_delivery_identifier", "payer", "identifier", unique=True),
+    )
+
+    id: str = Field(primary_key=True)
+    """The payment's id, or the receipt's with the counter."""
+    receipt_id: str | None = None
+    counter: int | None = Field(default=None, sa_type=BigInteger)
+    """Of a spend of a receipt, which it names; a delivery that a payment bought itself has neither."""
+    payer: str
+    identifier: str | None = None
+    """The payer's own name for it (x402 extension `payment-identifier`)."""
+    input_hash: str
+    state: str = "working"
+    """`done`: the work is done and its answer kept; `received`: and the payer had it."""
+    fence: int = Field(default=1, sa_type=BigInteger)
+    lease_until_us: int = Field(sa_type=BigInteger)
+    created_at_us: int = Field(sa_type=BigInteger)

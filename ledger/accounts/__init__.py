@@ -5,6 +5,8 @@ from ledger.accounts.accounts import Accounts, KeyHasher, KeySummary, NewKey
 from ledger.accounts.book import AccountBook
 from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry
 from ledger.accounts.documents import shown
+from ledger.accounts.money import fund
+from ledger.accounts.periods import receipt_budget
 from ledger.accounts.policies import Policies
 from ledger.accounts.policy import (
     DEFAULT_LIMITS,
@@ -47,7 +49,9 @@ __all__ = [
     "Session",
     "Sessions",
     "checked_scopes",
+    "fund",
     "limits_of",
+    "receipt_budget",
     "scopes_of_role",
     "shown",
     "tightest",

@@ -124,6 +124,14 @@ def trial_plan_of(standing: Standing, promotion_usd_nanos_per_day: int) -> Plan:
     return Plan(tuple(takes), (*rates, *slots, promotion), (), (promotion.id,))
 
 
+def payer_plan_of(standing: Standing, address: str, purse_id: str) -> Plan:
+    """Who pays as it goes: rate and concurrency hold for its own address, and its purse pays."""
+    tenant_id, limits, owner = standing.tenant_id, standing.tenant_limits, f"payer:{address}"
+    rate = names.rate_budget(tenant_id, owner, standing.periods.hour, limits["requests_per_hour"])
+    slots = names.slots_budget(tenant_id, owner, limits["concurrent"])
+    return Plan((count(rate.id), slot(slots.id)), (rate, slots), (), (purse_id,))
+
+
 def _rates(standing: Standing) -> list[NewBudget]:
     hour, limits = standing.periods.hour, _counted(standing, "requests_per_hour")
     return [names.rate_budget(standing.tenant_id, owner, hour, limit) for owner, limit in limits]

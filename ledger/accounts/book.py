@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
-from ledger.accounts.account import Account, Plan, Standing, plan_of, trial_plan_of
+from ledger.accounts.account import Account, Plan, Standing, payer_plan_of, plan_of, trial_plan_of
 from ledger.accounts.policy import Attribution, Limits, OwnerBudget, owners_of
-from ledger.accounts.scopes import Caller
+from ledger.accounts.scopes import ANONYMOUS, Caller
 from ledger.accounts.standing import lock_tenant, read_standing
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
@@ -72,6 +72,15 @@ class AccountBook:
             raise SessionExpired(f"{session_id} has expired; make another session")
         account = opened.accounts.get((_owners(standing, said), trial))
         return account or await self._open_account(opened, said, trial)
+
+    async def open_payer(self, address: str, purse_id: str) -> Account:
+        """The account of a call that its caller has paid for: an address without a key, and the purse it filled."""
+        now_us, key = self._clock.now_us(), (ANONYMOUS.tenant_id, None, None)
+        async with self._database.write() as session:
+            standing = await read_standing(session, key, self._defaults_of(ANONYMOUS.tenant_id), now_us)
+            plan = payer_plan_of(standing, address, purse_id)
+            await fit(session, plan.limited, now_us)
+            return plan.account(standing, await read_budgets(session, plan.named))
 
     async def day(self, tenant_id: str) -> str:
         """The id of the tenant's budget of this UTC day, there and at the limit of its policy."""

@@ -24,11 +24,18 @@ _ADD = text(
 )
 
 
-async def fund(session: AsyncSession, purse: NewBudget, amount_usd_nanos: int, from_account: str, now_us: int) -> str:
+async def fund(
+    session: AsyncSession,
+    purse: NewBudget,
+    amount_usd_nanos: int,
+    from_account: str,
+    now_us: int,
+    kind: Literal["funding", "settlement", "refund"] = "funding",
+) -> str:
     """In the caller's transaction: the movement's id. A purse that is absent is made. Raises InvalidInput."""
     await fit(session, (), now_us, (purse,))
     await raise_limit(session, purse.id, amount_usd_nanos)
-    return move(session, purse.tenant_id, "funding", from_account, purse.id, amount_usd_nanos, now_us)
+    return move(session, purse.tenant_id, kind, from_account, purse.id, amount_usd_nanos, now_us)
 
 
 async def raise_limit(session: AsyncSession, budget_id: str, by_usd_nanos: int) -> None:
@@ -41,7 +48,7 @@ async def raise_limit(session: AsyncSession, budget_id: str, by_usd_nanos: int) 
 def move(
     session: AsyncSession,
     tenant_id: str,
-    kind: Literal["funding", "refund"],
+    kind: Literal["funding", "settlement", "refund"],
     from_account: str,
     to_account: str,
     amount_usd_nanos: int,

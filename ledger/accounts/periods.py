@@ -76,3 +76,8 @@ def credits_budget(tenant_id: str, test: bool) -> NewBudget:
 def funds_budget(tenant_id: str, session_id: str, test: bool) -> NewBudget:
     """What a session was funded with: money, made empty."""
     return NewBudget(f"{'test-' if test else ''}funds:{session_id}", tenant_id, "funds", 0)
+
+
+def receipt_budget(receipt_id: str) -> NewBudget:
+    """What a payer without a key has paid and not used: money, made empty. All of them share one tenant."""
+    return NewBudget(f"receipt:{receipt_id}", "public", "receipt", 0)

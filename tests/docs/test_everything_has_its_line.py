@@ -41,6 +41,7 @@ ALL_PAGES = "\n".join(
         "models.md",
         "operating.md",
         "payments.md",
+        "payments-http.md",
     )
 )
 CHAIN_ALONE = {"POST /", "GET /info", "POST /faucet"}

@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from paid_http import Buyer
 from payments_world import World, opened
 
 from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess
+from tests.scenarios.engine_node import upstream
+from tests.scenarios.node_process import NodeProcess
+from tests.upstream import FakeUpstream, run_upstream
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +21,26 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
     process = ChainProcess(tmp_path_factory.mktemp("payments-chain"))
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def fake() -> Iterator[FakeUpstream]:
+    with run_upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def node(chain: ChainProcess, fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """A seller of two workers, whose model `m1` is the fake upstream's."""
+    folder, upstreams = tmp_path_factory.mktemp("sells-over-http") / "seller", [upstream("mock", fake.api)]
+    running = NodeProcess(folder, chain, workers=2, upstreams=upstreams, least_payment_usd="0.01")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def buyer(node: NodeProcess, chain: ChainProcess) -> Buyer:
+    return Buyer(node.http, chain, chain.funded("1"))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ class NodeProcess:
 
     def __init__(self, folder: Path, chain: ChainProcess, crash_at: str = "", **settings: Any) -> None:
         said = load({}, data=folder, chain=chain.url, port=settings.pop("port", 0), **settings)
+        self.settings = said
         environment = {**os.environ, "AGENTNODE_SETTINGS": said.model_dump_json(), "CRASH_AT": crash_at}
         self.log_path = folder.with_suffix(".log")
         with self.log_path.open("a") as log:

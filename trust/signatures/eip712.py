@@ -1,4 +1,4 @@
-"""Mandates, uses and revocations as EIP-712 typed data: the form that any wallet signs (wire.md, Mandates)."""
+"""Mandates, uses, revocations and spends of receipts as EIP-712 typed data: the form that any wallet signs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _USE = _fields(
     "bytes32 mandate,string useId,uint256 amountUsdNanos,string payee,string category,string audience,uint64 expiresAt"
 )
 _REVOCATION = _fields("bytes32 mandate,uint64 issuedAt")
+_SPEND = _fields("string receiptId,uint256 counter,string quoteId,uint256 amountUsdNanos")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,16 @@ class RevocationMessage:
 
     mandate: bytes
     issued_at_s: int
+
+
+@dataclass(frozen=True)
+class SpendMessage:
+    """What a payer signs to spend from a receipt; the signing domain's authority issued it."""
+
+    receipt_id: str
+    counter: int
+    quote_id: str
+    amount_usd_nanos: int
 
 
 def mandate_typed_data(mandate: MandateMessage, chain_id: int, authority: str) -> TypedData:
@@ -114,6 +125,17 @@ def revocation_typed_data(revocation: RevocationMessage, chain_id: int, authorit
         "issuedAt": _uint("issued_at", revocation.issued_at_s, 64),
     }
     return _typed_data("MandateRevocation", _REVOCATION, message, chain_id, authority)
+
+
+def spend_typed_data(spend: SpendMessage, chain_id: int, authority: str) -> TypedData:
+    """As `mandate_typed_data`, for one spend of what a receipt has left."""
+    message = {
+        "receiptId": _text("receiptId", spend.receipt_id),
+        "counter": _uint("counter", spend.counter, 256),
+        "quoteId": _text("quoteId", spend.quote_id),
+        "amountUsdNanos": _uint("amount_usd", spend.amount_usd_nanos, 256),
+    }
+    return _typed_data("ReceiptSpend", _SPEND, message, chain_id, authority)
 
 
 def constraints_hash(constraints: Mapping[str, Any]) -> bytes:

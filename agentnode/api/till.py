@@ -1,0 +1,132 @@
+"""Completions for who has no key and pays for this one with x402: priced at what it can cost, charged what it does.
+
+What is paid and not used stays on the receipt, which buys later work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from agentnode.api.errors import render
+from agentnode.api.incoming import delivery_of
+from agentnode.api.served import Asked, Served, disconnected, send_whole
+from agentnode.payments import Header, Offer, PaymentNeeded, Reply, Sale, Toll, request_hash
+from engine import Call, CompletionRequest, FundsInsufficient, Options, Quote, attribution_of, options_of
+from ledger.accounts import ANONYMOUS, Account, AccountBook, tightest
+from ledger.errors import AgentNodeError, InvalidInput, KeyInvalid
+
+_log = logging.getLogger(__name__)
+
+
+class Prices(Protocol):
+    async def quote(self, request: CompletionRequest, options: Options = ...) -> Quote: ...
+
+
+class Till:
+    def __init__(
+        self, toll: Toll, prices: Prices, serve: Served, book: AccountBook, origin: str, least_usd_nanos: int
+    ) -> None:
+        """`least_usd_nanos` is asked in any case: to settle a payment costs gas."""
+        self._toll, self._prices, self._serve, self._book = toll, prices, serve, book
+        self._origin, self._least_usd_nanos = origin, least_usd_nanos
+
+    async def answer(self, scope: Scope, raw: bytes, receive: Receive, send: Send, request_id: str) -> None:
+        """Raises PaymentNeeded, and what stands in the way before anything was paid."""
+        order = _Order(raw)
+        quote = await self._prices.quote(order.request, order.options)
+        offer = Offer(
+            price_usd_nanos=max(quote.bound_usd_nanos, self._least_usd_nanos),
+            resource=self._origin + scope["path"],
+            description=f"A chat completion by {quote.model}: at most this, what is not used stays on the receipt",
+            input_hash=request_hash(scope["method"], scope["path"], scope["query_string"], raw),
+            price_version=quote.price_version,
+        )
+        sale = await self._toll.take(offer, scope["headers"])
+        if isinstance(sale, Reply):
+            return await send_whole(sale, send)
+        try:
+            await self._serve_paid(order, offer, sale, receive, send, request_id)
+        except Exception as error:
+            if not isinstance(error, AgentNodeError):
+                _log.error("unexpected error in %s", request_id, exc_info=error)
+                error = AgentNodeError("something unexpected happened; the operator's log has it")
+            head = [*sale.headers, (b"x-p402-request-id", request_id.encode())]
+            await _with(render(error), head)({"type": "http"}, receive, send)
+
+    async def _serve_paid(
+        self, order: _Order, offer: Offer, sale: Sale, receive: Receive, send: Send, request_id: str
+    ) -> None:
+        serve = self._streamed if order.is_streamed else self._whole
+        with contextlib.suppress(_Left):
+            try:
+                async with self._toll.at_work(sale):
+                    account = await self._book.open_payer(sale.payer, sale.purse_id)
+                    await serve(order.on(account, sale, request_id), sale, receive, send)
+            except FundsInsufficient as refusal:
+                raise PaymentNeeded(self._toll.required(offer), refusal) from refusal
+
+    async def _streamed(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
+        if not await self._serve.stream(asked, None, receive, send, sale.headers):
+            raise _Left
+        await self._toll.done(sale, None)
+
+    async def _whole(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
+        reply = await self._serve.whole(asked, False)
+        reply = Reply(reply.status, [*reply.headers, *sale.headers], reply.content)
+        await self._toll.done(sale, reply)
+        leaving = asyncio.create_task(disconnected(receive))
+        await asyncio.sleep(0)
+        stayed = not leaving.done()
+        leaving.cancel()
+        try:
+            await send_whole(reply, send)
+        finally:
+            await self._toll.sent(sale, stayed)
+
+
+class _Left(Exception):
+    """The stream broke off, or its reader did: the sale is not done."""
+
+
+class _Order:
+    """The request as it was sent. Raises InvalidInput, and KeyInvalid for what only a tenant has."""
+
+    def __init__(self, raw: bytes) -> None:
+        try:
+            self._body: Any = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise InvalidInput("body", "is not valid JSON") from None
+        self.request = CompletionRequest.parse(self._body)
+        self.is_streamed, self._with_usage = delivery_of(self._body, keyed=False)
+        options = options_of(self._body)
+        if options.session_id is not None or options.tenant_id is not None:
+            raise KeyInvalid("p402.session_id and p402.tenant_id need their tenant's API key")
+        # What one payer was answered is nobody else's.
+        self.options = replace(options, cache=False)
+
+    def on(self, account: Account, sale: Sale, request_id: str) -> Asked:
+        user, options = self._body.get("user"), replace(self.options, max_cost_usd_nanos=sale.price_usd_nanos)
+        call = Call(
+            request_id=request_id,
+            receipt_id=sale.receipt.id,
+            payment_id=sale.receipt.payment_id,
+            attribution=attribution_of(self._body),
+            user=user if isinstance(user, str) else None,
+            privacy_mode=tightest(account.policy.privacy_mode, options.privacy_mode),
+        )
+        assert account.tenant_id == ANONYMOUS.tenant_id
+        return Asked(self.request, account, call, options, self.is_streamed, self._with_usage)
+
+
+def _with(response: Response, head: Sequence[Header]) -> Response:
+    response.raw_headers.extend(head)
+    return response

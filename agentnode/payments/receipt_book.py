@@ -1,0 +1,111 @@
+"""Receipts as rows: one a payment, made when it is first asked for; and where the money went that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.journal import Journal
+from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
+from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
+from ledger.accounts import fund, receipt_budget
+from ledger.database import AsyncSession, Database
+from ledger.ids import new_id
+from ledger.money import Asset
+from ledger.movements import Movement, tenant_account
+
+OPERATOR = "node"
+"""The tenant whose the node is: what it earns is booked there."""
+_PAGE = 100
+_MADE = select(PaymentReceipt, Settlement.point).join(
+    Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id)
+)
+
+
+class ReceiptBook:
+    def __init__(self, database: Database, journal: Journal, asset: Asset, signer: Signer) -> None:
+        self._database, self._journal, self._asset, self._signer = database, journal, asset, signer
+
+    async def receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
+        """The one receipt of a settled payment."""
+        made = Receipt(
+            id=new_id("rcpt"),
+            payment_id=asked.payment_id,
+            task_id=asked.task_id,
+            payer=entry.payer,
+            payee=entry.payee,
+            amount_atomic=int(entry.amount_atomic),
+            asset=entry.asset,
+            network=entry.network,
+            tx_hash=entry.tx_hash,
+            block_number=entry.block_number or 0,
+            settled_at_us=entry.updated_at_us,
+            jws="",
+        )
+        claims = receipt_claims(made, self._signer.did, asked.resource, asked.input_hash)
+        made = replace(made, jws=self._signer.sign(claims, RECEIPT_TYP))
+        try:
+            async with self._database.write() as session:
+                values = {**vars(made), "amount_atomic": str(made.amount_atomic), "settlement_id": entry.id}
+                values.pop("void")
+                session.add(PaymentReceipt(**values))
+                intent = await session.get(PaymentIntent, asked.payment_id)
+                assert intent is not None
+                intent.status = "paid"
+                await session.flush()
+                await self._move(session, made, intent.fills_purse)
+        except IntegrityError:
+            for standing in await self.of_task(asked.task_id):
+                return standing
+            raise PaymentRefused("DUPLICATE_NONCE", "this transfer has its receipt already") from None
+        self._journal.point("receipted")
+        return made
+
+    async def get(self, receipt_id: str) -> Receipt | None:
+        found = await self._read(_MADE.where(PaymentReceipt.id == receipt_id))
+        return found[0] if found else None
+
+    async def of_task(self, task_id: str) -> list[Receipt]:
+        return await self._read(_MADE.where(PaymentReceipt.task_id == task_id))
+
+    async def of_payer(self, payer: str) -> Sequence[Receipt]:
+        """The newest first, a hundred at most."""
+        newest = (col(PaymentReceipt.settled_at_us).desc(), col(PaymentReceipt.id))
+        return await self._read(_MADE.where(PaymentReceipt.payer == payer.lower()).order_by(*newest).limit(_PAGE))
+
+    async def _read(self, asked: Any) -> list[Receipt]:
+        async with self._database.read() as session:
+            rows = (await session.exec(asked)).all()
+        return [_receipt(row, void=point == "reorged") for row, point in rows]
+
+    async def _move(self, session: AsyncSession, receipt: Receipt, fills_purse: bool) -> None:
+        """From the payer's wallet to the operator, or into the purse from which work takes what it comes to."""
+        wallet, at_us = f"wallet:{receipt.payer}", receipt.settled_at_us
+        usd_nanos = self._asset.nanos_from_atomic(receipt.amount_atomic)
+        if fills_purse:
+            await fund(session, receipt_budget(receipt.id), usd_nanos, wallet, at_us, "settlement")
+            return
+        session.add(
+            Movement(
+                id=new_id("mov"),
+                tenant_id=OPERATOR,
+                kind="settlement",
+                hold_id=None,
+                event_id=None,
+                from_account=wallet,
+                to_account=tenant_account(OPERATOR),
+                usd_nanos=usd_nanos,
+                at_us=at_us,
+            )
+        )
+
+
+def _receipt(row: PaymentReceipt, void: bool) -> Receipt:
+    values = row.model_dump(exclude={"settlement_id"})
+    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic), "void": void})

@@ -1,0 +1,74 @@
+"""What a receipt is worth now: paid, used, held by work under way, left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentnode.payments.deliveries import Deliveries
+from agentnode.payments.errors import ReceiptUnknown
+from agentnode.payments.receipt_book import ReceiptBook
+from agentnode.payments.receipts import Receipt
+from ledger.accounts import receipt_budget
+from ledger.clock import rfc3339
+from ledger.money import Asset, usd_fields
+from ledger.spend import Spend
+
+
+@dataclass(frozen=True)
+class Standing:
+    receipt: Receipt
+    paid_usd_nanos: int
+    used_usd_nanos: int
+    held_usd_nanos: int
+    next_counter: int
+
+    @property
+    def left_usd_nanos(self) -> int:
+        return 0 if self.receipt.void else self.paid_usd_nanos - self.used_usd_nanos - self.held_usd_nanos
+
+    def shown(self) -> dict[str, Any]:
+        receipt = self.receipt
+        return {
+            "object": "receipt",
+            "id": receipt.id,
+            "payment_id": receipt.payment_id,
+            "payer": receipt.payer,
+            "payee": receipt.payee,
+            "network": receipt.network,
+            "asset": receipt.asset,
+            "amount": str(receipt.amount_atomic),
+            "transaction": receipt.tx_hash,
+            "settled_at": rfc3339(receipt.settled_at_us),
+            **usd_fields("amount_usd", self.paid_usd_nanos),
+            **usd_fields("used_usd", self.used_usd_nanos),
+            **usd_fields("held_usd", self.held_usd_nanos),
+            **usd_fields("left_usd", self.left_usd_nanos),
+            "next_counter": self.next_counter,
+            "void": receipt.void,
+            "receipt": receipt.jws,
+        }
+
+
+class Standings:
+    def __init__(self, book: ReceiptBook, deliveries: Deliveries, spend: Spend, asset: Asset) -> None:
+        self._book, self._deliveries, self._spend, self._asset = book, deliveries, spend, asset
+
+    async def of(self, receipt_id: str) -> Standing:
+        """Raises ReceiptUnknown."""
+        receipt = await self._book.get(receipt_id)
+        if receipt is None:
+            raise ReceiptUnknown(f"there is no receipt {receipt_id}")
+        return await self._standing(receipt)
+
+    async def of_payer(self, payer: str) -> Sequence[Standing]:
+        """The newest first, a hundred at most."""
+        return [await self._standing(receipt) for receipt in await self._book.of_payer(payer)]
+
+    async def _standing(self, receipt: Receipt) -> Standing:
+        """A receipt without a purse paid for a task, whose price is taken whole."""
+        purse = await self._spend.budget(receipt_budget(receipt.id).id)
+        paid = self._asset.nanos_from_atomic(receipt.amount_atomic)
+        used, held = (paid, 0) if purse is None else (purse.spent_usd_nanos, purse.held_usd_nanos)
+        return Standing(receipt, paid, used, held, await self._deliveries.next_counter(receipt.id))
