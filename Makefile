@@ -42,6 +42,9 @@ test: $(READY) ## the whole test suite, Python only: SQLite for all, PostgreSQL 
 interop: $(READY) ## other people's clients, and the contracts rebuilt: needs the npm registry once
 	@$(BIN)/pytest tests/interop -rs
 
+tck: $(READY) ## the official A2A suites against the example agent: make tck TCK=DIR TCK03=DIR
+	@TCK=$(TCK) TCK03=$(TCK03) $(BIN)/python -m tests.interop.tck
+
 prove: $(READY) ## the long rounds: more workers, more crashes, both databases
 	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs -n 2 --dist loadfile
 

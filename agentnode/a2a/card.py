@@ -30,7 +30,11 @@ _CACHE_CONTROL = "public, max-age=300"
 
 def agent_card(name: str, description: str, version: str, origin: str, skills: Skills) -> pb.AgentCard:
     """The card of a node that answers at `origin` (`https://host`). It says what is so."""
-    interfaces = (("JSONRPC", "1.0", RPC_PATH), ("JSONRPC", "0.3", RPC_PATH), ("HTTP+JSON", "1.0", REST_PATH))
+    interfaces = [
+        (binding, version, path)
+        for binding, path in (("JSONRPC", RPC_PATH), ("HTTP+JSON", REST_PATH))
+        for version in ("1.0", "0.3")
+    ]
     return pb.AgentCard(
         name=name,
         description=description,

@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 from a2a.compat.v0_3.extension_headers import LEGACY_HTTP_EXTENSION_HEADER
-from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
 from a2a.server.context import ServerCallContext
 from a2a.server.jsonrpc_models import JSONParseError as RpcParseError
@@ -27,16 +26,15 @@ from a2a.utils.error_handlers import build_rest_error_payload
 from a2a.utils.errors import (
     A2AError,
     ContentTypeNotSupportedError,
-    InvalidParamsError,
     InvalidRequestError,
     JSONParseError,
 )
-from pydantic import ValidationError
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from agentnode.a2a.compat import Adapter03, Rest03
 from agentnode.a2a.handler import NodeRequestHandler
 from agentnode.a2a.numbers import Numbers
 from agentnode.a2a.protos import Protos
@@ -56,7 +54,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def a2a_routes(runtime: TaskRuntime, authenticate: Authenticate) -> list[BaseRoute]:
-    """JSON-RPC (1.0 and 0.3) at /api/a2a, with a slash too, and HTTP+JSON (1.0) at /api/a2a/rest."""
+    """JSON-RPC at /api/a2a, with a slash too, and HTTP+JSON at /api/a2a/rest; each in 1.0 and 0.3."""
     # The SDK logs what it cannot parse, and that is what callers say: nothing of it belongs in a log.
     logging.getLogger("a2a").setLevel(logging.CRITICAL)
     numbers = Numbers()
@@ -67,7 +65,11 @@ def a2a_routes(runtime: TaskRuntime, authenticate: Authenticate) -> list[BaseRou
     rpc = _Around(dispatcher.handle_requests, authenticate, numbers, rpc=True)
     routes: list[BaseRoute] = [Route(path, rpc, methods=["POST"]) for path in (RPC_PATH, f"{RPC_PATH}/")]
     # The last one is a mount of `/{tenant}` at the root of the whole app.
-    for route in create_rest_routes(handler, context, path_prefix=REST_PATH)[:-1]:
+    rest = create_rest_routes(handler, context, path_prefix=REST_PATH)[:-1]
+    rest_03 = [
+        Route(REST_PATH + path, each, methods=[how]) for (path, how), each in Rest03(handler, context).routes().items()
+    ]
+    for route in (*rest_03, *rest):
         assert isinstance(route, Route)
         around = _Around(route.endpoint, authenticate, numbers, rpc=False)
         routes.append(Route(route.path, around, methods=list(route.methods or ())))
@@ -84,28 +86,6 @@ class _Context(ServerCallContextBuilder):
         rest_03 = request.url.path.startswith(f"{REST_PATH}/v1/")
         state = {"headers": headers, "caller": request.state.caller, "body": request.state.body, "rest_03": rest_03}
         return ServerCallContext(state=state, requested_extensions=_asked(request, *_HEADERS))
-
-
-class Adapter03(JSONRPC03Adapter):
-    """The SDK's 0.3 adapter with JSON-RPC's own code for bad parameters; a part must say its kind."""
-
-    async def handle_request(
-        self, request_id: str | int | None, method: str, body: dict[str, Any], request: Request
-    ) -> Any:
-        try:
-            model: Any = self.METHOD_TO_MODEL[method]
-            model.model_validate(body)
-            _check_kinds(body)
-        except ValidationError as error:
-            where = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
-            return self._generate_error_response(request_id, InvalidParamsError(data={"fields": where}))
-        except A2AError as error:
-            return self._generate_error_response(request_id, error)
-        response: Any = await super().handle_request(request_id, method, body, request)
-        if method == "tasks/pushNotificationConfig/delete" and b'"error"' not in response.body:
-            # The SDK leaves null members out, and an answer without a result is not JSON-RPC.
-            return JSONResponse({"jsonrpc": "2.0", "id": request_id, "result": None})
-        return response
 
 
 class _Read(Request):
@@ -125,6 +105,9 @@ class _Around:
         self._rpc = rpc
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._rpc:  # 0.3 clients write it so
+            query = scope["query_string"].replace(b"history_length=", b"historyLength=")
+            scope = {**scope, "query_string": query}
         response = await self.answer(_Read(scope, receive))
         await response(scope, receive, send)
 
@@ -175,6 +158,8 @@ class _Around:
         if isinstance(error, JSONParseError):
             error = InvalidRequestError(error.message)
         payload = build_rest_error_payload(error)
+        if isinstance(error, ContentTypeNotSupportedError):
+            payload["error"]["code"] = 415  # a body of another media type is HTTP's own matter
         return JSONResponse(payload, payload["error"]["code"])
 
     def _show_numbers(self, response: Response) -> None:
@@ -208,14 +193,6 @@ def _name_media_type(request: Request, response: Response) -> None:
     said = request.headers.get("accept", "") + request.headers.get("content-type", "")
     if response.headers.get("content-type") == A2A_JSON_MEDIA_TYPE and A2A_JSON_MEDIA_TYPE not in said:
         response.headers["content-type"] = "application/json"
-
-
-def _check_kinds(body: dict[str, Any]) -> None:
-    """The SDK takes a part without a kind for text, whatever else it says it is."""
-    message = (body.get("params") or {}).get("message")
-    for index, part in enumerate(message.get("parts", ()) if isinstance(message, dict) else ()):
-        if "kind" not in part:
-            raise InvalidParamsError(data={"fields": [f"params.message.parts.{index}.kind"]})
 
 
 def _refuse_number(name: str) -> float:

@@ -21,7 +21,7 @@ class TaskMissing(NotFound):
     code = "TASK_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("there is no such task")
+        super().__init__("the task was not found")
 
 
 class TaskEnded(Conflict):

@@ -157,6 +157,8 @@ class NodeRequestHandler(RequestHandler):
     async def on_create_task_push_notification_config(
         self, params: pb.TaskPushNotificationConfig, context: ServerCallContext
     ) -> pb.TaskPushNotificationConfig:
+        if _dialect(context) == "0.3" and not params.authentication.scheme:
+            params.ClearField("authentication")  # there it may be empty
         validate_proto_required_fields(params)
         asked = push_config(params, _dialect(context))
         return push_proto(await self._runtime.telling.create(asked, _caller(context)))
