@@ -26,6 +26,7 @@ async def test_the_root_card_parses_under_both_models(origin: str, http: httpx.A
         ("JSONRPC", "1.0"),
         ("JSONRPC", "0.3"),
         ("HTTP+JSON", "1.0"),
+        ("HTTP+JSON", "0.3"),
     ]
 
 

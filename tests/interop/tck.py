@@ -1,4 +1,4 @@
-"""Runs the official A2A suites against the example agent: `make tck TCK=DIR TCK03=DIR`, checkouts of a2aproject/a2a-tck.
+"""Runs the official A2A suites against the example agent: `make tck TCK=DIR TCK03=DIR`, checkouts of a2a-tck.
 
 Each suite is installed into an environment of its own beside its checkout, whose requirements come from the package
 index. Judged by the suites' own exit codes. With `workers=2` two processes over PostgreSQL share the port.
