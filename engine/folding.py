@@ -67,7 +67,7 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
             _add_calls(whole, value)
         elif isinstance(there, list) and isinstance(value, list):
             whole[name] = there + value
-        elif isinstance(there, dict) and isinstance(value, dict):
+        elif isinstance(there, dict) and not isinstance(there, _Calls) and isinstance(value, dict):
             _add(there, value)
         elif isinstance(value, dict):
             whole[name] = {}
@@ -78,22 +78,28 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
 
 def _add_calls(message: dict[str, Any], parts: list[Any]) -> None:
     """By the index of each call, which OpenAI's parts carry and its whole messages do not."""
-    calls: dict[int, dict[str, Any]] = message.get("tool_calls") or {}
-    message["tool_calls"] = calls
+    calls = message.get("tool_calls")
+    if not isinstance(calls, _Calls):
+        calls = message["tool_calls"] = _Calls()
     for place, part in enumerate(parts):
         if isinstance(part, dict):
-            _add(calls.setdefault(part.get("index", place), {}), part)
+            index = part.get("index")
+            _add(calls.setdefault(index if type(index) is int else place, {}), part)
 
 
 class _Texts(list[str]):
     """Parts of a text."""
 
 
+class _Calls(dict[int, dict[str, Any]]):
+    """Tool calls by their index."""
+
+
 def _join(whole: dict[str, Any]) -> None:
     for name, value in whole.items():
         if isinstance(value, _Texts):
             whole[name] = "".join(value)
-        elif name == "tool_calls" and isinstance(value, dict):
+        elif isinstance(value, _Calls):
             whole[name] = [value[index] for index in sorted(value)]
             for call in whole[name]:
                 call.pop("index", None)

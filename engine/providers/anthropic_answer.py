@@ -85,7 +85,7 @@ class Events:
         """Raises UpstreamGarbled, and for an error event what it means: StreamCut once the answer has begun."""
         try:
             return self._read(event)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise UpstreamGarbled("anthropic's stream has an event of the wrong form") from None
 
     def _read(self, event: Any) -> list[Piece]:
@@ -97,8 +97,8 @@ class Events:
             case "content_block_start" if event["content_block"]["type"] == "tool_use":
                 block, index = event["content_block"], len(self._calls)
                 self._calls[event["index"]] = index
-                function = {"name": block["name"], "arguments": ""}
-                call = {"index": index, "id": block["id"], "type": "function", "function": function}
+                function = {"name": _text(block["name"]), "arguments": ""}
+                call = {"index": index, "id": _text(block["id"]), "type": "function", "function": function}
                 return [self._piece({"tool_calls": [call]})]
             case "content_block_delta":
                 return self._delta(event["index"], event["delta"])
@@ -114,11 +114,11 @@ class Events:
     def _delta(self, index: int, delta: dict[str, Any]) -> list[Piece]:
         match delta["type"]:
             case "text_delta":
-                return [self._piece({"content": delta["text"]})]
+                return [self._piece({"content": _text(delta["text"])})]
             case "thinking_delta":
-                return [self._piece({"reasoning_content": delta["thinking"]})]
+                return [self._piece({"reasoning_content": _text(delta["thinking"])})]
             case "input_json_delta" if index in self._calls:
-                function = {"arguments": delta["partial_json"]}
+                function = {"arguments": _text(delta["partial_json"])}
                 return [self._piece({"tool_calls": [{"index": self._calls[index], "function": function}]})]
         return []
 
@@ -140,6 +140,13 @@ class Events:
         if self._begun:
             raise StreamCut("anthropic broke off its answer with an error")
         raise error_of(_STATUSES.get(event["error"]["type"], 500), event, {}, "anthropic")
+
+
+def _text(value: Any) -> str:
+    """Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _finish(reason: str) -> dict[str, str]:

@@ -102,8 +102,10 @@ def _image(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tool_uses(where: str, message: dict[str, Any]) -> list[dict[str, Any]]:
-    uses = []
-    for index, call in enumerate(message.get("tool_calls") or ()):
+    uses, calls = [], message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise InvalidInput(f"{where}.tool_calls", "must be a list")
+    for index, call in enumerate(calls):
         here = f"{where}.tool_calls[{index}]"
         try:
             function, call_id = call["function"], call["id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 from engine.errors import StreamCut, UpstreamError, UpstreamGarbled
@@ -77,9 +78,24 @@ def choices_of(body: Any, text_in: str) -> list[dict[str, Any]]:
         reason = choice.get("finish_reason")
         if not isinstance(reason, str | None) or type(choice.get("index", 0)) is not int:
             raise UpstreamGarbled("a choice in the upstream's answer has no proper index or finish_reason")
+        if not isinstance(choice.get("logprobs"), dict | None):
+            raise UpstreamGarbled("a choice in the upstream's answer has logprobs of the wrong form")
+        if text.get("tool_calls") is not None:
+            _check_calls(text["tool_calls"])
         if reason is not None and reason not in FINISHES:
             _name_finish(choice, reason)
     return choices
+
+
+def _check_calls(calls: Any) -> None:
+    """Parts of one call are put together by its index, which says nothing where it is null."""
+    if not isinstance(calls, list):
+        raise UpstreamGarbled("the upstream's answer has tool calls that are no list")
+    for call in calls:
+        if not isinstance(call, dict) or type(call.get("index", 0)) not in (int, NoneType):
+            raise UpstreamGarbled("the upstream's answer has a tool call of the wrong form")
+        if "index" in call and call["index"] is None:
+            del call["index"]
 
 
 def _name_finish(choice: dict[str, Any], reason: str) -> None:
