@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from agentnode import __version__, ticking
-from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes
+from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes, sold
 from agentnode.api import (
     auth,
     bazaar,
@@ -42,6 +42,7 @@ from agentnode.payments import Overview
 from agentnode.payments.assembly import open_payments
 from agentnode.payments.shop import open_shop
 from agentnode.push import PushConfigs, PushSender
+from agentnode.sell import Wrapped, skills_in, wrap_from_table
 from agentnode.settings import Settings
 from bazaar import Bazaar
 from engine import (
@@ -113,7 +114,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         deadline_s=settings.upstream_deadline_s,
     )
 
-    skills = Skills([echo(), ask(engine, own_account)])
+    skills = Skills([echo(), ask(engine, own_account), *map(sold, skills_in(settings.skills))])
     gate = paid.gate if paid else None
     outbox = Outbox(database, clock, "push", Rates(settings.push_per_minute, settings.push_per_minute_to_host))
     pushes = PushConfigs(database, vault, clock, outbox, web)
@@ -171,6 +172,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         await answers.close()
         await spend.close()
         await engine.close()
+        await wrapped.close()
         await web.aclose()
         await database.close()
 
@@ -184,6 +186,9 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     shop = open_shop(paid, database, clock, keys, vault, spend) if paid else None
     if shop:
         counter = till.Till(shop.toll, engine, serve, book, settings.url, usd_nanos(settings.least_payment_usd))
+    toll, to_wrap = shop.toll if shop else None, [wrap_from_table(table, os.environ) for table in settings.wraps]
+    wrapped = Wrapped(to_wrap, toll, settings.url)
+    app.router.routes.extend(wrapped.routes())
     serves = completions.Completions(serve, accounts, book, sessions, keyed.Keyed(idempotency), counter)
     app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))

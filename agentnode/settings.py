@@ -83,6 +83,10 @@ class Settings(BaseModel):
     """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []
     """`[[upstreams]]` tables, whose form the engine checks (`engine.upstream_from_table`)."""
+    skills: list[str] = []
+    """Files or modules with functions under `agentnode.sell.skill`."""
+    wraps: list[dict[str, Any]] = []
+    """`[[wraps]]` tables: HTTP APIs that are sold, as `agentnode.sell.wrap_from_table` reads them."""
     cache_embeddings: dict[str, Any] = {}
     """Empty: the cache embeds offline. Else an upstream's model, as `engine.embeddings_from_table` reads it."""
 

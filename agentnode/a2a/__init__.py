@@ -21,7 +21,7 @@ from agentnode.a2a.errors import (
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.paying import PaymentUnderWay
 from agentnode.a2a.runtime import TaskRuntime
-from agentnode.a2a.skills import ASK_PRICE_USD_NANOS, Skill, Skills, Work, ask, echo
+from agentnode.a2a.skills import ASK_PRICE_USD_NANOS, Skill, Skills, Work, ask, echo, sold
 
 
 def routes(runtime: TaskRuntime, card: AgentCard, authenticate: Authenticate, made_at_us: int) -> list[BaseRoute]:
@@ -57,4 +57,5 @@ __all__ = [
     "card_routes",
     "echo",
     "routes",
+    "sold",
 ]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from agentnode.a2a.answers import Answer
 from agentnode.a2a.errors import SkillUnknown
 from agentnode.a2a.incoming import Incoming
+from agentnode.sell import PricedFunction
 from engine import Call, Chunk, CompletionRequest
 from ledger.accounts import Account, Caller
 from ledger.money import NANOS_PER_USD, usd_exact
@@ -113,6 +114,24 @@ def echo() -> Skill:
         tags=("echo", "test"),
         examples=("hello",),
         immediate=True,
+    )
+
+
+def sold(function: PricedFunction) -> Skill:
+    """A function that is marked as a skill."""
+
+    async def answer(work: Work) -> AsyncGenerator[str, None]:
+        async for part in function.answers(work.text):
+            yield part
+
+    return Skill(
+        id=function.id,
+        name=function.name,
+        description=function.description,
+        run=answer,
+        price_usd_nanos=function.price_usd_nanos,
+        tags=function.tags,
+        examples=function.examples,
     )
 
 

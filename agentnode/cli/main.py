@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agentnode import __version__
-from agentnode.cli import demo, devchain, hire, keys, ledger, mandate, payments, record, up, verify, wallet
+from agentnode.cli import demo, devchain, hire, keys, ledger, mandate, payments, record, up, verify, wallet, wrap
 from agentnode.cli.local import NodeSaid
 from agentnode.cli.output import REFUSED, UNCLEAR, fail
 from ledger.errors import AgentNodeError
@@ -39,6 +39,7 @@ app.command("hire")(hire.hire)
 app.command("verify")(verify.verify)
 app.command("payments")(payments.payments)
 app.command("record")(record.record)
+app.command("wrap")(wrap.wrap)
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(mandate.app, name="mandate")

@@ -19,10 +19,13 @@ def up(
     chain: Annotated[
         str | None, typer.Option(help="embedded, none, or the URL of a JSON-RPC.", show_default="embedded")
     ] = None,
+    skills: Annotated[
+        list[str] | None, typer.Option(help="A file or module with functions that are sold; may be given again.")
+    ] = None,
 ) -> None:
     """Run a node: A2A, payments, mandates and Bazaar on one port."""
     from agentnode.settings import load
 
-    settings = load(os.environ, config, host=host, port=port, data=data, workers=workers, chain=chain)
+    settings = load(os.environ, config, host=host, port=port, data=data, workers=workers, chain=chain, skills=skills)
     environment = {**os.environ, "AGENTNODE_SETTINGS": settings.model_dump_json()}
     os.execve(sys.executable, [sys.executable, "-m", "agentnode"], environment)

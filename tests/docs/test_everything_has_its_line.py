@@ -21,12 +21,13 @@ from agentnode.hire.tables import HireCall
 from agentnode.payments import metadata
 from agentnode.payments.errors import X402Code
 from agentnode.payments.tables import POINTS
+from agentnode.sell import wrap_from_table
 from agentnode.settings import Settings, load
 from engine import embeddings_from_table, upstream_from_table
 from ledger.accounts import scopes
 from ledger.errors import AgentNodeError, InvalidInput
 from ledger.events import KINDS
-from tests.docs.pages import PACKAGES, blocks, page, rows, sources, spans
+from tests.docs.pages import HOUSE, PACKAGES, blocks, page, rows, sources, spans
 
 ALL_PAGES = "\n".join(
     page(name)
@@ -67,9 +68,16 @@ def test_every_variable_that_the_code_reads_stands_on_its_page() -> None:
     assert documented == read
 
 
+def test_the_wrap_in_the_page_on_selling_is_one() -> None:
+    [example] = blocks(HOUSE / "docs" / "selling.md", language="toml")
+    [table] = load({}, **tomllib.loads(example.text)).wraps
+    sold = wrap_from_table(table, {"API_AUTH": "secret"})
+    assert (sold.path, sold.price_usd_nanos, sold.headers["Authorization"]) == ("/wrapped/weather", 2_000_000, "secret")
+
+
 def test_the_upstream_in_the_settings_page_is_one() -> None:
     """It is read from a file and understood, key by key."""
-    example, _ = blocks(language="toml")
+    example, _ = blocks(HOUSE / "docs" / "settings.md", language="toml")
     tables = load({}, upstreams=tomllib.loads(example.text)["upstreams"]).upstreams
     upstream = upstream_from_table(tables[0])
     assert upstream.name == "mock"
@@ -79,7 +87,7 @@ def test_the_upstream_in_the_settings_page_is_one() -> None:
 
 def test_the_embeddings_in_the_settings_page_are_read_key_by_key() -> None:
     """And every key that can be set stands there."""
-    _, example = blocks(language="toml")
+    _, example = blocks(HOUSE / "docs" / "settings.md", language="toml")
     stated = load({}, **tomllib.loads(example.text)).cache_embeddings
     terms = embeddings_from_table(stated)
     assert (terms.upstream.name, terms.nanos_per_mtok, terms.similarity) == ("vectors", 20_000_000, 0.6)

@@ -1,0 +1,91 @@
+"""ASGI middleware that sells routes of an existing application, with the books and keys in a folder of its own.
+
+app = FastAPI()
+app.add_middleware(PaidRoutes, prices={"GET /report": "0.01", "POST /draw/*": "0.05"}, chain="http://...")
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agentnode.sell.opening import opened
+from agentnode.sell.paid import Paid, Price
+from agentnode.settings import load
+from ledger.errors import AgentNodeError, InvalidInput, Unavailable
+from ledger.money import usd_exact, usd_nanos
+
+_log = logging.getLogger(__name__)
+_ROUTE = re.compile(r"(?:([A-Z]+) )?(/[\x21-\x7e]*)")
+
+
+class PaidRoutes:
+    """`prices`: USD by `METHOD /path`, or `/path` for every method; a path that ends in `/*` is all below it. The first
+    that fits counts; what none fits is free. `settings` are the node's (`docs/settings.md`): `chain`, `data`, `origin`.
+    """
+
+    def __init__(self, app: ASGIApp, prices: Mapping[str, str], **settings: Any) -> None:
+        """Raises InvalidInput naming the route or the setting."""
+        self._app = app
+        self._prices = [_priced(route, usd) for route, usd in prices.items()]
+        self._settings = load(os.environ, None, **settings)
+        self._paid: Paid | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif self._paid is not None:
+            await self._paid(scope, receive, send)
+        elif scope["type"] == "http" and self._price_of(scope) is not None:
+            await _refused(send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open before the application starts, and closed after it has ended. What cannot be opened keeps it from
+        starting: a server would go on without it."""
+        try:
+            async with opened(self._settings) as toll:
+                self._paid = Paid(self._app, toll, self._price_of, self._settings.url)
+                await self._app(scope, receive, send)
+        except AgentNodeError as error:
+            if self._paid is not None:
+                raise
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+        finally:
+            self._paid = None
+
+    def _price_of(self, scope: Scope) -> Price | None:
+        for method, path, price in self._prices:
+            if method in (None, scope["method"]) and _fits(path, scope["path"]):
+                return price
+        return None
+
+
+def _priced(route: str, usd: str) -> tuple[str | None, str, Price]:
+    found = _ROUTE.fullmatch(route)
+    if found is None:
+        raise InvalidInput("prices", f"has {route[:80]!r}, which is not of the form METHOD /path")
+    nanos = usd_nanos(usd, f"prices[{route}]")
+    if not nanos:
+        raise InvalidInput(f"prices[{route}]", "must be above 0: what is free needs no price")
+    return found[1], found[2], Price(nanos, f"{route} for {usd_exact(nanos)} USD")
+
+
+def _fits(pattern: str, path: str) -> bool:
+    return path.startswith(pattern[:-1]) if pattern.endswith("/*") else path == pattern
+
+
+async def _refused(send: Send) -> None:
+    """Nothing that has a price is served where nobody could be paid."""
+    error = Unavailable("payments are not open: the server did not run the application's lifespan")
+    head = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": error.status, "headers": head})
+    await send({"type": "http.response.body", "body": orjson.dumps({"error": error.as_dict()})})

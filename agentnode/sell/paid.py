@@ -1,0 +1,220 @@
+"""An ASGI application that is paid for: a request with a price is passed on once it is paid, and charged once answered.
+
+What fails leaves the payment on its receipt: an exception, and every answer from 400 on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentnode.payments import Offer, PaymentNeeded, Reply, Sale, Toll, payment_required, request_hash
+from ledger.errors import AgentNodeError, InvalidInput
+from ledger.spend import Hold
+
+_log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 10_000_000
+"""Of a request: what is bought is known by it, so it is read whole before its price is asked."""
+LONGEST_KEPT = 1_000_000
+"""Of an answer that is kept for who was gone before it came; what is longer is not."""
+
+
+@dataclass(frozen=True)
+class Price:
+    usd_nanos: int
+    description: str
+
+
+PriceOf = Callable[[Scope], Price | None]
+"""What a request costs; None: nothing. It may refuse one."""
+
+
+class Paid:
+    def __init__(self, app: ASGIApp, toll: Toll, price_of: PriceOf, origin: str) -> None:
+        """`origin` (`https://host`) is where this application is found: what is bought is named by its URL."""
+        self._app, self._toll, self._price_of, self._origin = app, toll, price_of, origin.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            price = self._price_of(scope) if scope["type"] == "http" else None
+        except AgentNodeError as refusal:
+            return await _send(_told(refusal), send)
+        if price is None:
+            return await self._app(scope, receive, send)
+        try:
+            raw = await _body(receive)
+            offer = self._offer(price, scope, raw)
+            sale = await self._toll.take(offer, scope["headers"])
+        except AgentNodeError as refusal:
+            return await _send(_told(refusal), send)
+        if isinstance(sale, Reply):
+            return await _send(sale, send)
+        answer = _Answer(send, sale)
+        try:
+            await self._sell(offer, sale, scope, raw, receive, answer)
+        except _Unsold:
+            await answer.end()
+        except AgentNodeError as failure:
+            if answer.began:
+                raise
+            await _send(_told(failure, sale), send)
+        return None
+
+    def _offer(self, price: Price, scope: Scope, raw: bytes) -> Offer:
+        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"]
+        return Offer(
+            price_usd_nanos=price.usd_nanos,
+            resource=self._origin + path + (f"?{query.decode('latin-1')}" if query else ""),
+            description=price.description,
+            input_hash=request_hash(scope["method"], path, query, raw),
+        )
+
+    async def _sell(
+        self, offer: Offer, sale: Sale, scope: Scope, raw: bytes, receive: Receive, answer: _Answer
+    ) -> None:
+        async with self._toll.at_work(sale):
+            hold = await self._toll.hold(offer, sale)
+            try:
+                stayed = await self._answered(scope, raw, receive, answer)
+                if not answer.sells(stayed):
+                    raise _Unsold
+                await self._charged(sale, hold, answer, stayed)
+            except BaseException:
+                await asyncio.shield(self._toll.release(hold))
+                raise
+
+    async def _charged(self, sale: Sale, hold: Hold, answer: _Answer, stayed: bool) -> None:
+        await self._toll.charge(sale, hold)
+        await self._toll.done(sale, answer.whole() if stayed else None)
+        try:
+            await answer.end()
+        finally:
+            await self._toll.sent(sale, stayed)
+
+    async def _answered(self, scope: Scope, raw: bytes, receive: Receive, answer: _Answer) -> bool:
+        """Whether the caller was there to the end; the work is stopped where it was not."""
+        left = asyncio.Event()
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if not given:
+                given = True
+                return {"type": "http.request", "body": raw, "more_body": False}
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        work = asyncio.ensure_future(self._app(scope, again, answer.send))
+        leaving = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                left.set()
+                work.cancel()
+                await asyncio.wait({work})
+                return False
+            work.result()
+            return True
+        finally:
+            leaving.cancel()
+            work.cancel()
+
+
+class _Answer:
+    """What the application sends, with the settlement in its head. Its last part is held back until the books are
+    right: who has read it all finds them so."""
+
+    def __init__(self, send: Send, sale: Sale) -> None:
+        self._send, self._sale = send, sale
+        self._head: Message | None = None
+        self._parts: list[bytes] | None = []
+        self._size = 0
+        self._stated: int | None = None
+        self._last: Message | None = None
+
+    @property
+    def began(self) -> bool:
+        return self._head is not None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._head = {**message, "headers": [*message["headers"], *self._sale.headers]}
+            self._stated = next((int(value) for name, value in message["headers"] if name == b"content-length"), None)
+            await self._send(self._head)
+        elif message["type"] == "http.response.body" and self._last is None:
+            self._keep(message.get("body", b""))
+            # Of a stated length a client waits for no end: what completes it is the last.
+            if message.get("more_body", False) and (self._stated is None or self._size < self._stated):
+                await self._send(message)
+            else:
+                self._last = {**message, "more_body": False}
+
+    def sells(self, stayed: bool) -> bool:
+        """It is what was paid for: whole and no failure, or left by its caller when some of it had come."""
+        if not self.began or self._status >= 400:
+            return False
+        return self._last is not None if stayed else self._size > 0
+
+    def whole(self) -> Reply | None:
+        """For who was gone before it came; None where it is too long."""
+        if self._parts is None or self._head is None:
+            return None
+        return Reply(self._status, self._head["headers"], b"".join(self._parts))
+
+    async def end(self) -> None:
+        if self._last is not None:
+            await self._send(self._last)
+
+    @property
+    def _status(self) -> int:
+        assert self._head is not None, "the application sent no head"
+        return int(self._head["status"])
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > LONGEST_KEPT:
+            self._parts = None
+        elif self._parts is not None:
+            self._parts.append(part)
+
+
+class _Unsold(Exception):
+    """The answer is a failure, or its caller left before any of it came: the payment stays on the receipt."""
+
+
+def _told(error: AgentNodeError, sale: Sale | None = None) -> Reply:
+    if isinstance(error, PaymentNeeded):
+        return payment_required(error)
+    head = [(b"content-type", b"application/json"), *(sale.headers if sale else ())]
+    if error.retry_after_ms is not None:
+        head.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1_000)))
+    return Reply(error.status, head, orjson.dumps({"error": error.as_dict()}))
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+    await send({"type": "http.response.body", "body": reply.content})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
