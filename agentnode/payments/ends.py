@@ -44,6 +44,7 @@ class Ends:
             row = await self._as_read(session, entry)
             if row is not None:
                 row.look_at_us = look_at_us
+        self._journal.point("looked")
 
     async def unclaimed(self, entry: Settlement) -> None:
         """A payment to this node of which the chain knows and the journal does not."""
@@ -59,6 +60,7 @@ class Ends:
             if older and mark.older_at_us is None:
                 mark.older_at_us = self._clock.now_us()
             session.add(mark)
+        self._journal.point("searched")
 
     async def _change(self, entry: Settlement, name: str, **values: Any) -> bool:
         async with self._database.write() as session:

@@ -107,6 +107,7 @@ class Journal(Entries):
             row = await self._locked(session, entry)
             if row.point in UNPAID_POINTS and (row.seq, row.payment_id) == (entry.seq, entry.payment_id):
                 await self._replan(session, row)
+        self.point("planned")
         self.wake.set()
         return row
 
@@ -139,6 +140,7 @@ class Journal(Entries):
             await session.delete(row)
             rows = await self._taken(session, [entry], claim)
             self._set(rows[entry.id], entry, point="signed")
+        self.point("withdrawn")
 
     async def give_back(self, entries: Sequence[Settlement], claim: Claim, failure: str = "") -> None:
         """The chain surely did not take them: their account nonces are free again, and they wait their turn.
@@ -155,6 +157,7 @@ class Journal(Entries):
                 self._set(
                     rows[entry.id], entry, point="planned", tries=tries, account_nonce=None, tx_hash="", failure=told
                 )
+        self._points("returned", len(entries))
 
     async def carried_by(self, entry: Settlement, claim: Claim, via: str, tried: Sequence[str], failure: str) -> None:
         """It has not left: another facilitator carries it, or with no `via` our own queue."""
@@ -163,6 +166,7 @@ class Journal(Entries):
             handed = {**(entry.handed or {}), "tried": list(tried)}
             values = {"via": via, "handed": handed, "tries": entry.tries + 1, "failure": failure}
             self._set(rows[entry.id], entry, point="planned", **values)
+        self.point("passed_on")
         self.wake.set()
 
     async def confirmed(self, found: Sequence[tuple[Settlement, Mined]], claim: Claim) -> None:

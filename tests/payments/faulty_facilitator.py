@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.devchain.devchain_process import ChainProcess
-from tests.payments.test_attacks import by_stranger
+from tests.payments.strangers import by_stranger
 
 CLEAN, SLOW, SAYS_500, HANGS, REFUSES_TWICE, HANGS_UP, HANGS_UP_SETTLED = (
     *("clean", "slow", "5xx after settling", "accepted then timed out", "402 twice"),

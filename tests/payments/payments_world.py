@@ -104,12 +104,13 @@ async def opened(
     on_point: Callable[[str], None] = lambda name: None,
     wallets: OpenWallets | None = None,
     queue_runs: bool = True,
+    keys: NodeKeys | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """The gate with its queue running, on the chain or a proxy before it."""
     said: Settings = load({}, data=folder, chain=rpc_url or chain.url, **settings)
     clock = SystemClock()
-    keys = NodeKeys.open(folder / "keys", "test")
+    keys = keys or NodeKeys.open(folder / "keys", "test")
     claims = Claims(database, clock, f"test-{time.monotonic_ns()}")
     spend, events = Spend(database, clock, "test"), Events(database)
     await spend.start()

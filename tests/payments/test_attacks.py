@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from payments_world import World, opened, signed_payload
 from rpc_proxy import Fate, RpcProxy, refused
+from strangers import by_stranger
 
 from agentnode.payments import PaymentRefused, QuoteExpired
 from agentnode.payments.journal import Mined, Plan
@@ -20,19 +21,6 @@ from ledger.errors import InvalidInput
 from ledger.work import ClaimLost, Claims
 from tests.devchain.devchain_process import ChainProcess
 from trust.errors import ChainUnavailable
-
-BYTES_OVERLOAD = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
-
-
-def by_stranger(chain: ChainProcess, payload: dict[str, Any]) -> str:
-    """Anybody may broadcast an authorisation that is under way. The transaction's hash."""
-    inner, usdc, sender = payload["payload"], chain.usdc(), chain.funded("0")
-    signed = inner["authorization"]
-    numbers = [int(signed[name]) for name in ("value", "validAfter", "validBefore")]
-    nonce, signature = bytes.fromhex(signed["nonce"][2:]), bytes.fromhex(inner["signature"][2:])
-    call = usdc.get_function_by_signature(BYTES_OVERLOAD)(signed["from"], signed["to"], *numbers, nonce, signature)
-    receipt = chain.send(sender, to=usdc.address, data=call._encode_transaction_data())
-    return str(receipt["transactionHash"].to_0x_hex())
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from agentnode.payments import PaymentRefused, SettlementPending
 from ledger.database import Database
 from ledger.movements import Movement
 from tests.devchain.devchain_process import ChainProcess
-from tests.payments.test_attacks import BYTES_OVERLOAD, by_stranger
+from tests.payments.strangers import BYTES_OVERLOAD, by_stranger
 
 
 async def looked(world: World, **columns: Any) -> list[str]:

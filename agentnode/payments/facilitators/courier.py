@@ -22,6 +22,7 @@ _LEASE_S = 10.0
 _ROUND_S = 0.25
 _LEAST_WINDOW_S = 2
 _TRIES = 5
+_LONGEST_WAIT_S = 10.0
 
 
 class Courier:
@@ -34,7 +35,7 @@ class Courier:
         proofs: Mapping[str, Proof],
         claims: Claims,
         clock: Clock,
-        ask_again_s: float = 5.0,
+        ask_again_s: float = 1.0,
     ) -> None:
         self._journal = journal
         self._routes = routes
@@ -43,7 +44,8 @@ class Courier:
         self._clock = clock
         self._ask_again_s = ask_again_s
         self._busy: dict[str, asyncio.Task[None]] = {}
-        self._asked_at_us: dict[str, int] = {}
+        self._asked: dict[str, tuple[int, float]] = {}
+        """When this process last asked about an entry, and how long it waits before it asks again."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -99,6 +101,7 @@ class Courier:
             await self._journal.confirmed([(entry, found)], claim)
             return True
         if entry.point == "broadcast" and await self._proof(entry).closed(entry):
+            self._asked.pop(entry.id, None)
             await self._journal.abandoned(entry, claim, entry.failure or "the facilitator did not settle it in time")
             return True
         if entry.point == "planned" and entry.valid_before_s < seconds(self._clock.now_us()) + _LEAST_WINDOW_S:
@@ -107,8 +110,9 @@ class Courier:
         return False
 
     async def _carry(self, entry: Settlement, claim: Claim) -> None:
-        remote, last_us = self._routes.remote(entry.via), self._asked_at_us.get(entry.id)
-        if last_us is not None and self._clock.now_us() - last_us < self._ask_again_s * SECOND_US:
+        remote = self._routes.remote(entry.via)
+        last_us, wait_s = self._asked.get(entry.id, (0, self._ask_again_s / 2))
+        if self._clock.now_us() - last_us < wait_s * SECOND_US:
             return
         if remote is None:
             if entry.point == "planned":
@@ -119,7 +123,7 @@ class Courier:
             await self._journal.broadcast([entry], claim)
         assert entry.handed is not None
         word = await remote.settle(entry.handed["body"])
-        self._asked_at_us[entry.id] = self._clock.now_us()
+        self._asked[entry.id] = self._clock.now_us(), min(wait_s * 2, _LONGEST_WAIT_S)
         await self._heard(entry, claim, word, may_have_left)
 
     async def _heard(self, entry: Settlement, claim: Claim, word: Word, may_have_left: bool) -> None:
@@ -127,7 +131,7 @@ class Courier:
         found = await self._found(entry)
         self._routes.seen(entry.via, well=found is not None or word.kind == "refused")
         if found is not None:
-            self._asked_at_us.pop(entry.id, None)
+            self._asked.pop(entry.id, None)
             return await self._journal.confirmed([(entry, found)], claim)
         _log.warning("facilitator %s on settlement %s: %s %s", entry.via, entry.id, word.kind, word.reason)
         if word.kind in ("unreached", "refused") and not may_have_left:
@@ -141,7 +145,7 @@ class Courier:
         tried = [*entry.handed["tried"], entry.via]
         following = self._routes.after(entry.network, tried)
         if following is not None:
-            self._asked_at_us.pop(entry.id, None)
+            self._asked.pop(entry.id, None)
             return await self._journal.carried_by(entry, claim, following, tried, reason)
         if refused:
             return None
