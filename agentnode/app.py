@@ -208,7 +208,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))
     card = agent_card(settings.name, settings.description, __version__, settings.url, skills)
-    app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts), clock.now_us()))
+    app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts), clock.now_us(), keys.sign))
     return app
 
 

@@ -123,7 +123,7 @@ async def serve(port: int, database_url: str, folder: Path) -> None:
     )
     sender = PushSender(outbox, pushes, web, clock, keys, runtime.telling.body)
     card = agent_card("tck agent", "Plays the parts that the A2A test suites ask for.", "1.0.0", origin, skills)
-    app = Starlette(routes=routes(runtime, card, nobody, clock.now_us()))
+    app = Starlette(routes=routes(runtime, card, nobody, clock.now_us(), keys.sign))
 
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -7,7 +7,7 @@ from a2a.types.a2a_pb2 import AgentCard
 from starlette.routing import BaseRoute
 
 from agentnode.a2a.answers import Answer, Done, NeedsInput, Piece, Rejected
-from agentnode.a2a.card import agent_card, card_routes
+from agentnode.a2a.card import Sign, agent_card, card_routes
 from agentnode.a2a.endpoint import REST_PATH, RPC_PATH, Authenticate, a2a_routes
 from agentnode.a2a.errors import (
     SkillFailed,
@@ -24,9 +24,11 @@ from agentnode.a2a.runtime import TaskRuntime
 from agentnode.a2a.skills import ASK_PRICE_USD_NANOS, Skill, Skills, Work, ask, echo, sold
 
 
-def routes(runtime: TaskRuntime, card: AgentCard, authenticate: Authenticate, made_at_us: int) -> list[BaseRoute]:
+def routes(
+    runtime: TaskRuntime, card: AgentCard, authenticate: Authenticate, made_at_us: int, sign: Sign
+) -> list[BaseRoute]:
     """Everything that A2A serves over HTTP, absolute paths. `made_at_us`: when the card last changed."""
-    return [*card_routes(card, made_at_us), *a2a_routes(runtime, authenticate)]
+    return [*card_routes(card, made_at_us, sign), *a2a_routes(runtime, authenticate)]
 
 
 __all__ = [

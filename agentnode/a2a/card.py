@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any
 
@@ -24,6 +25,8 @@ from agentnode.payments.metadata import X402_EXTENSION_URIS
 from ledger.clock import seconds
 
 WELL_KNOWN = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+Sign = Callable[[Mapping[str, Any], str], str]
+"""A compact JWS over the payload's canonical form, with a `typ` (trust.keys.NodeKeys.sign)."""
 PURE_PATH = f"{RPC_PATH}{WELL_KNOWN[0]}"
 _CACHE_CONTROL = "public, max-age=300"
 
@@ -68,8 +71,16 @@ def agent_card(name: str, description: str, version: str, origin: str, skills: S
     )
 
 
-def card_routes(card: pb.AgentCard, made_at_us: int) -> list[Route]:
-    pure = _Document(MessageToDict(card), made_at_us)
+def signed(card: pb.AgentCard, sign: Sign) -> dict[str, Any]:
+    """The pure card as JSON, with a detached JWS over its canonical form (A2A 1.0 section 8.4, RFC 8785)."""
+    document: dict[str, Any] = _filled(MessageToDict(card))
+    protected, _, signature = sign(document, "JOSE").split(".")
+    return {**document, "signatures": [{"protected": protected, "signature": signature}]}
+
+
+def card_routes(card: pb.AgentCard, made_at_us: int, sign: Sign) -> list[Route]:
+    """The pure card is signed. The other is not: 0.3 signs other fields, and nobody could verify both."""
+    pure = _Document(signed(card, sign), made_at_us)
     dual = _Document(agent_card_to_dict(card), made_at_us)
 
     async def well_known(request: Request) -> Response:
@@ -82,11 +93,20 @@ def card_routes(card: pb.AgentCard, made_at_us: int) -> list[Route]:
     return [*(Route(path, well_known) for path in WELL_KNOWN), Route(PURE_PATH, pure_card)]
 
 
+def _filled(value: Any) -> Any:
+    """Without what is empty, as the canonical form has it."""
+    if isinstance(value, dict):
+        return {key: _filled(each) for key, each in value.items() if each not in ("", [], {})}
+    return [_filled(each) for each in value] if isinstance(value, list) else value
+
+
 class _Document:
     def __init__(self, document: dict[str, Any], made_at_us: int) -> None:
+        # Each worker signs for itself and no two signatures are alike: what they say is the same.
+        unsigned = json.dumps({key: value for key, value in document.items() if key != "signatures"})
         self._body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         self._headers = {
-            "ETag": f'"{hashlib.sha256(self._body).hexdigest()[:32]}"',
+            "ETag": f'W/"{hashlib.sha256(unsigned.encode()).hexdigest()[:32]}"',
             "Cache-Control": _CACHE_CONTROL,
             "Last-Modified": formatdate(seconds(made_at_us), usegmt=True),
             "Vary": VERSION_HEADER,
@@ -94,6 +114,6 @@ class _Document:
 
     def answer(self, request: Request) -> Response:
         known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-        if known & {self._headers["ETag"], "*"}:
+        if known & {self._headers["ETag"].removeprefix("W/"), "*"}:
             return Response(status_code=304, headers=self._headers)
         return Response(self._body, media_type="application/json", headers=self._headers)

@@ -7,12 +7,13 @@ import contextlib
 import functools
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import uvicorn
+from joserfc.jwk import ECKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 
@@ -42,6 +43,7 @@ from ledger.errors import KeyInvalid
 from ledger.money import Asset
 from ledger.vault import Vault
 from ledger.work import Idempotency, Outbox, Rates
+from trust.signatures import didkey, jws
 from trust.web import GuardedClient
 
 USDC = Asset("eip155:31337", "0x5FbDB2315678afecb367f032d93F642f64180aa3", "USD Coin", "2", 6)
@@ -305,6 +307,14 @@ def a_runtime(
     )
 
 
+CARD_KEY = ECKey.generate_key("P-256")
+CARD_DID = didkey.encode(CARD_KEY.get_op_key("verify"))
+
+
+def sign_card(payload: Mapping[str, Any], typ: str) -> str:
+    return jws.sign(payload, typ=typ, key=CARD_KEY, kid=didkey.key_id(CARD_DID))
+
+
 async def authenticate(request: Request) -> Caller:
     key = request.headers.get("authorization", "").removeprefix("Bearer ")
     known = {"": ANONYMOUS, "alice": ALICE, "bob": BOB}
@@ -315,7 +325,7 @@ async def authenticate(request: Request) -> Caller:
 
 def an_app(runtime: TaskRuntime, origin: str) -> Starlette:
     card = agent_card("Test node", "A node under test.", "0.1.0", origin, Stage().skills())
-    return Starlette(routes=routes(runtime, card, authenticate, made_at_us=1_764_000_000_000_000))
+    return Starlette(routes=routes(runtime, card, authenticate, 1_764_000_000_000_000, sign_card))
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from a2a_world import pushes, served_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +19,7 @@ from agentnode.push import PushSender
 from ledger.clock import Clock
 from ledger.database import Database
 from ledger.work import Outbox, Rates
+from tests.a2a.a2a_world import pushes, served_app
 from trust.keys import NodeKeys
 from trust.web import GuardedClient
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import httpx
 import pytest
+import rfc8785
 from a2a.compat.v0_3 import types as types_v03
 from a2a.types import a2a_pb2 as pb
-from a2a_world import Rpc
+from a2a_world import CARD_DID, Rpc
 from google.protobuf.json_format import ParseDict
 
 from agentnode.payments import X402_EXTENSION_URIS
+from trust.errors import SignatureInvalid
+from trust.signatures import jws
 
 ROOT = "/.well-known/agent-card.json"
 PURE = "/api/a2a/.well-known/agent-card.json"
@@ -61,3 +67,18 @@ async def test_caches_can_ask_again(origin: str, http: httpx.AsyncClient) -> Non
     assert (again.status_code, again.content) == (304, b"")
     other = await http.get(origin + ROOT, headers={"If-None-Match": first.headers["etag"], "A2A-Version": "1.0"})
     assert other.status_code == 200
+
+
+async def test_the_pure_card_is_signed(origin: str, http: httpx.AsyncClient) -> None:
+    """Its signature verifies from the received JSON with the node's key; of another card it does not."""
+    card = (await http.get(origin + PURE)).json()
+    (signature,) = card.pop("signatures")
+
+    def token(payload: dict[str, Any]) -> str:
+        body = base64.urlsafe_b64encode(rfc8785.dumps(payload)).rstrip(b"=").decode()
+        return f"{signature['protected']}.{body}.{signature['signature']}"
+
+    assert jws.verify(token(card), did=CARD_DID, typ="JOSE") == card
+    with pytest.raises(SignatureInvalid):
+        jws.verify(token({**card, "name": "Another"}), did=CARD_DID)
+    assert "signatures" not in (await http.get(origin + ROOT)).json()
