@@ -86,7 +86,7 @@ async def _race(one: TaskRuntime, two: TaskRuntime, stage: Stage, url: str, numb
         return heard
 
     # The skill is done at once or much later, so that each of them wins some rounds.
-    heard, *_ = await asyncio.gather(listen(), say(number % 15 * 6), cancel(two), cancel(one))
+    heard, *_ = await asyncio.gather(listen(), say(number % 5), cancel(two), cancel(one))
     ends = [step["status"]["state"] for step in heard if step["kind"] == "status" and step["status"]["state"] in ENDS]
     assert len(ends) == 1 and heard[-1]["status"]["state"] == ends[0]
     for runtime in (one, two):
