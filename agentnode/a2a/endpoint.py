@@ -31,12 +31,13 @@ from a2a.utils.errors import (
 )
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from agentnode.a2a.compat import Adapter03, Rest03
 from agentnode.a2a.handler import NodeRequestHandler
 from agentnode.a2a.numbers import Numbers
+from agentnode.a2a.p402_endpoint import P402Endpoint
 from agentnode.a2a.protos import Protos
 from agentnode.a2a.runtime import TaskRuntime
 from agentnode.payments.metadata import X402_EXTENSION_URIS
@@ -62,8 +63,17 @@ def a2a_routes(runtime: TaskRuntime, authenticate: Authenticate) -> list[BaseRou
     context = _Context()
     dispatcher = JsonRpcDispatcher(handler, context, enable_v0_3_compat=True)
     dispatcher._v03_adapter = Adapter03(handler, context)
-    rpc = _Around(dispatcher.handle_requests, authenticate, numbers, rpc=True)
+    p402 = P402Endpoint(runtime)
+
+    async def either(request: Request) -> Response:
+        return await (p402.rpc(request) if await p402.speaks(request) else dispatcher.handle_requests(request))
+
+    rpc = _Around(either, authenticate, numbers, rpc=True)
     routes: list[BaseRoute] = [Route(path, rpc, methods=["POST"]) for path in (RPC_PATH, f"{RPC_PATH}/")]
+    routes.append(Route(f"{RPC_PATH}/stream", _Around(p402.stream, authenticate, numbers, rpc=True), methods=["POST"]))
+    routes.append(
+        Route(f"{RPC_PATH}/tasks/{{id}}", _Around(p402.task, authenticate, numbers, rpc=False), methods=["GET"])
+    )
     # The last one is a mount of `/{tenant}` at the root of the whole app.
     rest = create_rest_routes(handler, context, path_prefix=REST_PATH)[:-1]
     rest_03 = [
@@ -165,6 +175,8 @@ class _Around:
     def _show_numbers(self, response: Response) -> None:
         if isinstance(response, EventSourceResponse):
             response.body_iterator = self._shown(response.body_iterator)
+            return
+        if isinstance(response, StreamingResponse):  # of the P402 dialect, which keeps numbers as they are
             return
         body = bytes(response.body)
         shown = self._numbers.show(body.decode()).encode()

@@ -26,3 +26,7 @@ class Gate(Protocol):
     async def book(self, task_id: str) -> None:
         """The work is done: what is not booked yet gets an event of its own. Again: nothing."""
         ...
+
+    async def status(self, payment_id: str) -> dict[str, Any]:
+        """`{payment_id, task_id, status, settlement?, receipts}`. Raises PaymentUnknown."""
+        ...

@@ -230,6 +230,8 @@ def _open_key(incoming: Incoming, caller: Caller) -> str | None:
     None where nobody knows who asks and the message's id could be guessed: the task's id is its secret, and an equal
     message of a stranger's would be told it. 22 characters of base64 carry 128 bits; a UUID has 36.
     """
+    if "messageId" not in incoming.asked.get("message", {}):  # the P402 dialect needs none
+        return None
     nobody = caller.tenant_id == ANONYMOUS.tenant_id and caller.payer is None
     if nobody and len(incoming.message["messageId"]) < _LEAST_UNGUESSABLE:
         return None

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from agentnode.a2a.errors import TaskEnded, TaskNotStoppable
 from agentnode.a2a.events import Event, View, apply, fold, state_of, status
@@ -26,6 +27,7 @@ from agentnode.a2a.states import CANCELED, SETTLED, TERMINAL
 from agentnode.a2a.telling import Telling
 from agentnode.a2a.whose import Whose, listed
 from agentnode.a2a.worker import Worker
+from agentnode.payments import PaymentRequirement, PaymentsAbsent
 from agentnode.push import PushConfigs
 from ledger.accounts import Caller
 from ledger.clock import Clock
@@ -60,6 +62,7 @@ class TaskRuntime:
     ) -> None:
         hints = Hints()
         self._clock = clock
+        self._gate = gate
         self._tick_s = tick_s
         self._reader = TaskReader(database, vault, hints, poll_s)
         self._log = TaskLog(database, vault, clock, hints, pushes)
@@ -146,6 +149,24 @@ class TaskRuntime:
     async def get(self, task_id: str, caller: Caller) -> View:
         """Raises TaskMissing."""
         return (await self._reader.snapshot(await self._whose.visible(task_id, caller))).view
+
+    async def snapshot(self, task_id: str, caller: Caller) -> Snapshot:
+        """The task and what is seen of it. Raises TaskMissing."""
+        return await self._reader.snapshot(await self._whose.visible(task_id, caller))
+
+    async def price(self, task_id: str, caller: Caller) -> PaymentRequirement:
+        """What the task asks for. Raises TaskMissing, PaymentsAbsent."""
+        task = await self._whose.visible(task_id, caller)
+        asked = await self._gate.requirement(task.id) if self._gate is not None else None
+        if asked is None:
+            raise PaymentsAbsent
+        return asked
+
+    async def payment(self, payment_id: str) -> dict[str, Any]:
+        """What became of it; who has its id may know. Raises PaymentUnknown, PaymentsAbsent."""
+        if self._gate is None:
+            raise PaymentsAbsent
+        return await self._gate.status(payment_id)
 
     async def page(self, which: Filter, caller: Caller) -> tuple[list[Snapshot], int]:
         """Of the tasks asked for those that are the caller's, and how many there are in all."""

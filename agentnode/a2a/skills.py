@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from agentnode.a2a.answers import Answer
 from agentnode.a2a.errors import SkillUnknown
 from agentnode.a2a.incoming import Incoming
+from agentnode.a2a.p402 import CONFIGURATION
 from agentnode.sell import PricedFunction
-from engine import Call, Chunk, CompletionRequest
+from engine import Call, Chunk, CompletionRequest, Options, options_of
 from ledger.accounts import Account, Caller
 from ledger.money import NANOS_PER_USD, usd_exact
 
@@ -99,7 +100,9 @@ class Skills:
 class Engine(Protocol):
     """What `ask` needs of the engine."""
 
-    def stream(self, request: CompletionRequest, account: Account, call: Call) -> AsyncGenerator[list[Chunk], None]: ...
+    def stream(
+        self, request: CompletionRequest, account: Account, call: Call, options: Options
+    ) -> AsyncGenerator[list[Chunk], None]: ...
 
 
 def echo() -> Skill:
@@ -135,6 +138,14 @@ def sold(function: PricedFunction) -> Skill:
     )
 
 
+def _options(asked: Mapping[str, Any]) -> Options:
+    """The engine's options for what a message of the P402 dialect was configured with. Raises InvalidInput."""
+    given = {"mode": asked.get("mode"), "max_cost": asked.get("maxCost")}
+    if asked.get("provider"):
+        given["prefer_providers"] = [asked["provider"]]
+    return options_of({"p402": {name: value for name, value in given.items() if value is not None}})
+
+
 def ask(
     engine: Engine,
     account: Callable[[], Awaitable[Account]],
@@ -143,7 +154,8 @@ def ask(
     """A question answered by the engine; `account` says which budgets of the node its upstream calls are held on."""
 
     async def answer(work: Work) -> AsyncGenerator[str, None]:
-        request = CompletionRequest(messages=[{"role": "user", "content": work.text}])
+        asked = work.message.get("metadata", {}).get(CONFIGURATION, {})
+        request = CompletionRequest(messages=[{"role": "user", "content": work.text}], model=asked.get("model"))
         call = Call(
             request_id=work.task_id if work.attempt == 1 else f"{work.task_id}.{work.attempt}",
             task_id=work.task_id,
@@ -151,7 +163,7 @@ def ask(
             receipt_id=work.receipt_id,
             payment_id=work.payment_id,
         )
-        async with contextlib.aclosing(engine.stream(request, await account(), call)) as arrivals:
+        async with contextlib.aclosing(engine.stream(request, await account(), call, _options(asked))) as arrivals:
             async for chunks in arrivals:
                 if text := "".join(chunk.text for chunk in chunks):
                     yield text

@@ -33,7 +33,14 @@ from agentnode.a2a import (
 )
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
-from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
+from agentnode.payments import (
+    PaymentRefused,
+    PaymentRequirement,
+    PaymentUnknown,
+    QuoteExpired,
+    Receipt,
+    SettlementPending,
+)
 from agentnode.payments.metadata import Submission
 from agentnode.push import PushConfigs
 from ledger.accounts import ANONYMOUS, Caller
@@ -177,6 +184,15 @@ class TestGate:
         if self.journal[task_id] == "slow":
             await self.pending.wait()
         return await self._receipt(task_id)
+
+    async def status(self, payment_id: str) -> dict[str, Any]:
+        task_id = payment_id.removeprefix("pay_")
+        if task_id not in self.asked:
+            raise PaymentUnknown("there is no such payment")
+        receipt = self.settled.get(task_id)
+        receipts = [receipt.as_x402(2)] if receipt else []
+        status = "settled" if receipt else "required"
+        return {"payment_id": payment_id, "task_id": task_id, "status": status, "receipts": receipts}
 
     async def reject(self, task_id: str) -> None:
         if task_id not in self.journal:

@@ -11,7 +11,7 @@ from a2a_world import FixedKey, TestGate, incoming_text, payload, pushes
 
 from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
 from agentnode.payments.metadata import Submission
-from engine import Call, Chunk, CompletionRequest, ModelUnavailable
+from engine import Call, Chunk, CompletionRequest, ModelUnavailable, Options
 from ledger.accounts import ANONYMOUS, DEFAULT_LIMITS, Account, Policy
 from ledger.clock import SystemClock
 from ledger.database import Database
@@ -29,7 +29,7 @@ class Engine:
         self.asked: list[tuple[CompletionRequest, Account, Call]] = []
 
     async def stream(
-        self, request: CompletionRequest, account: Account, call: Call
+        self, request: CompletionRequest, account: Account, call: Call, options: Options
     ) -> AsyncGenerator[list[Chunk], None]:
         self.asked.append((request, account, call))
         if self.error is not None:
