@@ -42,6 +42,7 @@ class SignerQueue:
     async def run(self) -> None:
         """Until cancelled: lease the key, then walk the journal whenever there is something to do."""
         while True:
+            self._journal.wake.clear()  # who does not lead is woken by its own entries too
             try:
                 claim = await self._claims.claim("signer", self._sending.address, _LEASE_S)
                 if claim is not None:

@@ -7,14 +7,20 @@ import itertools
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from payments_world import OpenWallets, opened, signed_payload
 from rpc_proxy import LOSE_ANSWER, LOSE_REQUEST, Fate, RpcProxy, refused
 
 from agentnode.payments import PaymentRefused
+from agentnode.payments.journal import Journal
+from agentnode.payments.queue import SignerQueue
+from agentnode.payments.sending import Sending
+from ledger.clock import SystemClock
 from ledger.database import Database
+from ledger.work import Claims
 from tests.devchain.devchain_process import ChainProcess
 
 
@@ -81,3 +87,28 @@ async def test_a_restored_older_database_sells_no_payment_again(
         await world.submit(again, signed_payload(chain, payer, again))
         assert world.usdc(payer.address) == 980_000
     await restored.close()
+
+
+async def test_who_does_not_lead_waits_until_there_is_something_new(database: Database) -> None:
+    """Woken by an entry of its own while another process sends, it asks for the lease once, not as fast as it can."""
+
+    class LedElsewhere(Claims):
+        asked = 0
+
+        async def claim(self, *_: object) -> None:  # type: ignore[override]
+            self.asked += 1
+
+    clock = SystemClock()
+    claims = LedElsewhere(database, clock, "other")
+    journal = Journal(database, clock, claims, lambda name: None)
+    journal.wake.set()
+    sending = cast(Sending, SimpleNamespace(address="0x00"))
+    running = asyncio.create_task(SignerQueue(journal, sending, claims, clock).run())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert claims.asked == 1
+    journal.wake.set()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert claims.asked == 2
+    running.cancel()
