@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 _DRAIN_S = 20.0
-_LINGER_S = 1.0
+_LINGER_S = 2.0
 """A connection that is idle at the stop is kept for so long: a request may be on its way on it."""
 
 

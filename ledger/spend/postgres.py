@@ -53,6 +53,7 @@ _NOTHING_DONE = (
 )
 _CONNECTION_LOST = (
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # it lost count of a connection that was closed under it
     asyncpg.PostgresConnectionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.OperatorInterventionError,

@@ -56,7 +56,7 @@ def test_a_race_for_one_session_never_passes_its_cap_and_sums_to_the_nano(
     books.assert_settled()
     session = books.budgets[f"session:{session_id}"]
     assert session.spent_usd_nanos == sum(event.cost_usd_nanos for event in books.events if event.session_id)
-    assert session.spent_usd_nanos > cap_usd_nanos / 2
+    assert session.spent_usd_nanos > cap_usd_nanos / 4
     assert books.calls_by_number == {number: len(kinds) for number, kinds in bad_upstream.asked().items()}
     assert sum(ends.values()) == CLIENTS * REQUESTS
     assert ends["whole"] and ends["SESSION_BUDGET_EXCEEDED"], ends
