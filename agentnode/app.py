@@ -57,7 +57,7 @@ from engine import (
     upstream_from_table,
     with_known,
 )
-from ledger.accounts import OPERATOR, Account, AccountBook, Accounts, Caller, Credits, Policies, Sessions
+from ledger.accounts import OPERATOR, Account, AccountBook, Accounts, Caller, Credits, Leftovers, Policies, Sessions
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.events import Events
@@ -158,6 +158,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
             (5, answers.flush),
             (60, answers.delete_ended),
             (600, vault.delete_ended),
+            (600, Leftovers(database, clock).give_back),
             (3600, outbox.forget),
         )
         with ticking.scheduled(ticks):

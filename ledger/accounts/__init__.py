@@ -5,6 +5,7 @@ from ledger.accounts.accounts import Accounts, KeyHasher, KeySummary, NewKey
 from ledger.accounts.book import AccountBook
 from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry
 from ledger.accounts.documents import shown
+from ledger.accounts.leftovers import Leftovers
 from ledger.accounts.money import fund
 from ledger.accounts.periods import receipt_budget
 from ledger.accounts.policies import Policies
@@ -39,6 +40,7 @@ __all__ = [
     "Entry",
     "KeyHasher",
     "KeySummary",
+    "Leftovers",
     "Limits",
     "Names",
     "NewKey",

@@ -11,7 +11,8 @@ from sqlmodel import col, or_, select
 
 from ledger.accounts.book import AccountBook
 from ledger.accounts.documents import document_of, said_in
-from ledger.accounts.money import TEST, fund, move, raise_limit
+from ledger.accounts.leftovers import give_back
+from ledger.accounts.money import TEST, fund, raise_limit
 from ledger.accounts.periods import cap_budget, cap_id, funds_budget
 from ledger.accounts.policy import Said
 from ledger.accounts.scopes import Caller
@@ -133,14 +134,15 @@ class Sessions:
             return [_session(*found) for found in (await session.exec(newest)).all()]
 
     async def end(self, tenant_id: str, session_id: str) -> Session:
-        """Frees what is not held, and gives test money back; work in flight is still captured. Again: as it is."""
+        """Frees what is not held, and gives test money back; work in flight is still captured (what it frees
+        later, `Leftovers` gives back). Again: as it is."""
         now_us = self._clock.now_us()
         async with self._database.write() as session:
             row = await _locked(session, tenant_id, session_id)
             if row.state == "open":
                 row.state, row.ended_at_us = "ended", now_us
                 await cap(session, cap_id(session_id), 0)
-                await _give_back(session, row, now_us)
+                await give_back(session, row, now_us)
         self._book.forget(tenant_id)
         return await self.get(tenant_id, session_id)
 
@@ -276,15 +278,3 @@ async def _locked(session: AsyncSession, tenant_id: str, session_id: str) -> Ses
     if row is None or row.tenant_id != tenant_id:
         raise NotFound(f"there is no session {session_id}")
     return row
-
-
-async def _give_back(session: AsyncSession, row: SessionRow, now_us: int) -> None:
-    """Test money that is left goes where it came from."""
-    purse = funds_budget(row.tenant_id, row.id, test=True).id
-    before = await session.get(BudgetRow, purse, with_for_update={"key_share": True})
-    if before is None:
-        return
-    left = before.limit_usd_nanos - before.spent_usd_nanos - before.held_usd_nanos
-    if left:
-        await cap(session, purse, 0)
-        move(session, row.tenant_id, "refund", purse, TEST, left, now_us)

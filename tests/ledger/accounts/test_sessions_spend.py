@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlmodel import select
 
-from ledger.accounts import Account, NewSession, OwnerBudget, Sessions
+from ledger.accounts import Account, Leftovers, NewSession, OwnerBudget, Sessions
 from ledger.database import Database
 from ledger.errors import BudgetRefused, NotFound, SessionEnded, SessionExpired
 from ledger.events import EventDraft
+from ledger.movements import Movement
 from ledger.spend import Hold
 from tests.ledger.accounts.world import ACME, World, opened
 
@@ -107,6 +109,30 @@ async def test_ending_frees_what_is_not_held_and_work_in_flight_is_captured(worl
     assert purse is not None and (purse.limit_usd_nanos, purse.room_usd_nanos) == (USD, 0)
     with pytest.raises(SessionEnded):
         await sessions.fund("acme", made.id, USD, "test")
+
+
+@pytest.mark.database
+async def test_test_money_that_calls_free_after_the_end_goes_back_too(world: World, sessions: Sessions) -> None:
+    """Held while the session ended, then partly spent: the rest is given back once, and what is still held is not."""
+    made = await sessions.create(ACME, NewSession(5 * USD))
+    await sessions.fund("acme", made.id, 3 * USD, "test")
+    account = await world.book.open(ACME, made.id)
+    first, second = await hold(world, account, USD), await hold(world, account, USD)
+    await sessions.end("acme", made.id)
+    leftovers, purse = Leftovers(world.database, world.clock), f"test-funds:{made.id}"
+    assert await leftovers.give_back() == 0
+
+    await world.spend.capture(first.id, USD // 4)
+    assert [await leftovers.give_back(), await leftovers.give_back()] == [1, 0]
+    await world.spend.release(second.id)
+    assert [await leftovers.give_back(), await leftovers.give_back()] == [1, 0]
+
+    left = await world.spend.budget(purse)
+    assert left is not None and (left.limit_usd_nanos, left.room_usd_nanos) == (USD // 4, 0)
+    async with world.database.read() as session:
+        refunds = (await session.exec(select(Movement).where(Movement.kind == "refund"))).all()
+    assert {(each.from_account, each.to_account) for each in refunds} == {(purse, "test")}
+    assert sorted(each.usd_nanos for each in refunds) == [USD * 3 // 4, USD, USD]
 
 
 async def test_an_ended_session_takes_nothing_where_the_operator_pays(database: Database) -> None:
