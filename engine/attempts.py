@@ -199,6 +199,7 @@ class Attempting:
     ) -> bool:
         attempts, route, metered = self._attempts, self._attempts.route, self.metered
         failed = error if isinstance(error, AgentNodeError) and route.is_open else None
+        metered.silent_us = (self._first_token_us or attempts.clock.now_us()) - self._sent_us
         # The route first: to end the hold may take its time, and be cancelled.
         if failed is not None:
             route.failed(failed)

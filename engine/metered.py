@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from engine.catalog import Model, cost_usd_nanos
 from engine.completion import Call
 from engine.errors import UpstreamError
-from engine.guard import Bound, afforded, believable, estimate
+from engine.guard import Bound, afforded, believable, estimate, hidden_tokens
 from engine.request import CompletionRequest
 from engine.usage import Usage
 from ledger.accounts import Account
@@ -68,6 +68,8 @@ class MeteredCall:
         self.charged_usd_nanos = 0
         self.limit = limit
         """what the call may use: known once its hold stands"""
+        self.silent_us = 0
+        """of a call that is left: how long nothing had come of its answer"""
         self._spend, self._clock, self._lease_s = spend, clock, lease_s
         self._model, self._request, self._account, self._takes = model, request, account, takes
         self._call, self._trace, self._most_usd_nanos = call, trace, most_usd_nanos
@@ -151,6 +153,9 @@ class MeteredCall:
                 await self._release(self._draft(Usage(), 0, "upstream_refused", deny_code=error.code))
             case UpstreamError() | InvalidInput():
                 await self._release(None)
+            case asyncio.CancelledError() | GeneratorExit():
+                # Who reads an answer and leaves before its count has had the reasoning too.
+                await self._capture(None, "cut_short", hidden=hidden_tokens(self._model, self.silent_us))
             case _:
                 await self._capture(None, "cut_short")
 
@@ -160,11 +165,12 @@ class MeteredCall:
         decision: str = "allowed",
         deny_code: str | None = None,
         kept: dict[str, Any] | None = None,
+        hidden: int = 0,
     ) -> Settled:
         assert self._hold is not None
         limit, price = self.limit, self._model.price
         trusted = believable(counted, limit, self._produced_bytes)
-        usage = counted if trusted and counted else estimate(self._request, limit, self._produced_bytes)
+        usage = counted if trusted and counted else estimate(self._request, limit, self._produced_bytes, hidden)
         cost = cost_usd_nanos(usage, price)
         claimed = cost_usd_nanos(counted, price) if counted else cost
         draft = self._draft(usage, claimed, decision, deny_code=deny_code, counted=trusted)

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from engine.guard.bounds import Bound, afforded, believable, bound, estimate, within
+from engine.guard.bounds import Bound, afforded, believable, bound, estimate, hidden_tokens, within
 from engine.guard.guard import Guard
 from engine.guard.layers import LAYERS, Layer, Verdicts
 
-__all__ = ["LAYERS", "Bound", "Guard", "Layer", "Verdicts", "afforded", "believable", "bound", "estimate", "within"]
+__all__ = [
+    "LAYERS",
+    "Bound",
+    "Guard",
+    "Layer",
+    "Verdicts",
+    "afforded",
+    "believable",
+    "bound",
+    "estimate",
+    "hidden_tokens",
+    "within",
+]

@@ -87,15 +87,25 @@ def _fair_usd_nanos(limit: Bound, request: CompletionRequest, model: Model) -> i
     return bound_usd_nanos(limit.prompt_tokens, fair_tokens, model.price)
 
 
-def estimate(request: CompletionRequest, limit: Bound, produced_bytes: int) -> Usage:
-    """What a call used of which no count is to be had: the prompt, and what was seen of the answer.
+def estimate(request: CompletionRequest, limit: Bound, produced_bytes: int, hidden_tokens: int = 0) -> Usage:
+    """What a call used of which no count is to be had: the prompt, what was seen of the answer, and so much unseen.
 
     Never more than the bound.
     """
+    output_tokens = min(_tokens(produced_bytes), limit.completion_tokens)
     return Usage(
         input_tokens=min(_tokens(request.read_bytes) + LIKELY_IMAGE_TOKENS * len(request.images), limit.prompt_tokens),
-        output_tokens=min(_tokens(produced_bytes), limit.completion_tokens),
+        output_tokens=output_tokens,
+        reasoning_tokens=min(hidden_tokens, limit.completion_tokens - output_tokens),
     )
+
+
+def hidden_tokens(model: Model, silent_us: int) -> int:
+    """What a model that reasons wrote unseen before its first token: as much as its pace allows, once the time that
+    such a token takes without any was over."""
+    if model.capabilities is None or "reasoning" not in model.capabilities:
+        return 0
+    return max(0, silent_us // 1_000 - model.seed_first_token_ms) * model.seed_tokens_per_s // 1_000
 
 
 def believable(usage: Usage | None, limit: Bound, produced_bytes: int) -> bool:

@@ -38,10 +38,10 @@ def test_a_bound_is_at_least_what_is_billed(request: CompletionRequest, written:
 
 
 @settings(deadline=None)
-@given(requests, st.integers(0, 10**9))
-def test_an_estimate_is_never_above_the_bound(request: CompletionRequest, produced_bytes: int) -> None:
+@given(requests, st.integers(0, 10**9), st.integers(0, 10**9))
+def test_an_estimate_is_never_above_the_bound(request: CompletionRequest, produced_bytes: int, hidden: int) -> None:
     limit = bound(request, OFFLINE)
-    assert cost_usd_nanos(estimate(request, limit, produced_bytes), OFFLINE.price) <= limit.usd_nanos
+    assert cost_usd_nanos(estimate(request, limit, produced_bytes, hidden), OFFLINE.price) <= limit.usd_nanos
 
 
 @given(st.builds(Usage, *[st.integers(0, 10**9)] * 5), st.integers(0, 10**6))

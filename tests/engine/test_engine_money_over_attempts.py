@@ -234,3 +234,58 @@ async def _answer(world: World, call: Call, options: Options, streamed: bool) ->
     chunks = [chunk async for chunk in singly(world.engine.stream(request, world.account, call, options))]
     assert chunks[-1].completion is not None
     return chunks[-1].completion
+
+
+class Ahead(SystemClock):
+    """A clock that is set ahead by hand."""
+
+    ahead_s = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.ahead_s * 1_000_000
+
+
+THINKS = UpstreamModel("thinks", 150_000_000, 600_000_000, max_output=4_096, capabilities=("chat", "reasoning"))
+
+
+@pytest.mark.parametrize(("model", "hidden"), [("mock/m1", False), ("deep/thinks", True)])
+async def test_who_leaves_a_stream_pays_the_reasoning_that_went_before_its_words(
+    database: Database, upstream: FakeUpstream, model: str, hidden: bool
+) -> None:
+    """Twenty seconds of silence, then the answer, and its reader hangs up before the count: of a model that reasons
+    they are charged at its pace, as an estimate within the bound."""
+    clock = Ahead()
+    deep = Upstream("deep", upstream.api, models=(THINKS,), first_token_ms=1_000, tokens_per_s=50)
+    async with built(database, upstream.api, others=(deep,), clock=clock) as world:
+        upstream.behave({"gate_after": 0, "text": "one two three"})
+        request = ask("a question", model=model, max_tokens=2_000)
+        stream = singly(world.engine.stream(request, world.account, Call("req_1"), ONCE))
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] == 1)
+        clock.ahead_s = 20
+        upstream.open()
+        assert (await first).text == "one"
+        await stream.aclose()
+        [row] = await world.rows()
+        assert (row.decision, row.estimated, row.evidence_status) == ("cut_short", True, "missing")
+        if hidden:
+            assert 19 * 50 <= row.reasoning_tokens <= 2_000 - row.output_tokens
+        else:
+            assert row.reasoning_tokens == 0
+        assert row.cost_usd_nanos == (await world.budget()).spent_usd_nanos <= row.trace["bound_usd_nanos"]
+
+
+async def test_hidden_reasoning_of_a_call_that_failed_is_the_nodes(database: Database, upstream: FakeUpstream) -> None:
+    """Nobody knows of it and its caller is not the cause: the prompt and what came are charged."""
+    clock = Ahead()
+    deep = Upstream("deep", upstream.api, models=(THINKS,))
+    async with built(database, upstream.api, others=(deep,), clock=clock) as world:
+        upstream.behave({"gate_after": 0, "status": 500})
+        calling = asyncio.create_task(world.complete(ask("a question", model="deep/thinks")))
+        await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] == 1)
+        clock.ahead_s = 20
+        upstream.open()
+        with pytest.raises(UpstreamError):
+            await calling
+        [row] = await world.rows()
+        assert row.reasoning_tokens == 0 and row.estimated

@@ -10,7 +10,7 @@ from typing import Any
 from engine import Call, Catalog, Completion, CompletionRequest, Engine, Options, Providers, Upstream, UpstreamModel
 from engine.providers import Anthropic, Embedder, OfflineProvider, OpenAICompatible
 from ledger.accounts import DEFAULT_LIMITS, Account, Policy
-from ledger.clock import SystemClock
+from ledger.clock import Clock, SystemClock
 from ledger.database import Database
 from ledger.events import EconomicEvent, Events
 from ledger.money import MAX_USD_NANOS, NANOS_PER_USD
@@ -69,17 +69,19 @@ async def built(
     spends: type[Spend] = Spend,
     others: Sequence[Upstream] = (),
     key: MemoryKey | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[World]:
-    spend = spends(database, SystemClock(), owner)
+    clock = clock or SystemClock()
+    spend = spends(database, clock, owner)
     await spend.start()
     await spend.open_budget(NewBudget("budget", "tenant", "session", ONE_USD))
     await spend.open_budget(NewBudget("open:tenant", "tenant", "open", MAX_USD_NANOS))
-    events, vault = Events(database), Vault(database, SystemClock(), key or MemoryKey())
+    events, vault = Events(database), Vault(database, clock, key or MemoryKey())
     mock = Upstream("mock", api, models=(MODEL,))
     adapters = [(Anthropic if other.api == "anthropic" else OpenAICompatible)(other, None) for other in others]
     providers = Providers([OfflineProvider(Embedder()), OpenAICompatible(mock, None, quiet_timeout_s), *adapters])
     models = Catalog.load([mock, *others])
-    engine = Engine(spend, events, vault, models, providers, SystemClock(), lease_s=lease_s)
+    engine = Engine(spend, events, vault, models, providers, clock, lease_s=lease_s)
     try:
         yield World(engine, spend, events, account("budget"))
     finally:
