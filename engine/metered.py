@@ -148,6 +148,8 @@ class MeteredCall:
     async def _abandon(self, error: BaseException) -> None:
         match error:
             case UpstreamError(owed=True):
+                used = estimate(self._request, self.limit, self._produced_bytes)
+                self.charged_usd_nanos = cost_usd_nanos(used, self._model.price)  # should the books not answer
                 self.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
             case UpstreamError(reached=True):
                 await self._release(self._draft(Usage(), 0, "upstream_refused", deny_code=error.code))

@@ -16,6 +16,7 @@ from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.errors import DatabaseUnavailable
 from ledger.spend import Hold, NewBudget, Spend, Sweeper, count
+from tests.engine.test_engine_crash import LosesTheFirstCapture, sweep
 from tests.engine.world import MODEL, ONCE, World, account, ask, built
 from tests.ledger.parts import MemoryKey
 from tests.singly import singly
@@ -52,6 +53,19 @@ async def test_all_attempts_together_cost_no_more_than_one_request_may(
         asked_for = [body["max_tokens"] for body in upstream.calls()["bodies"]]
         assert asked_for == sorted(asked_for, reverse=True) and len(set(asked_for)) == 3
         assert (await world.budget()).spent_usd_nanos == sum(charged)
+
+
+async def test_what_may_have_been_charged_counts_as_charged(database: Database, upstream: FakeUpstream) -> None:
+    """The books did not answer at the end of the first attempt; the sweep charges it afterwards, and all is within."""
+    async with built(database, upstream.api, spends=LosesTheFirstCapture) as world:
+        most = 600_000
+        upstream.behave({"status": 500}, {"usage": LIE})
+        await world.engine.complete(ask(LONG), world.account, Call("req_1"), Options(max_cost_usd_nanos=most))
+        assert await sweep(database) == 1
+        lost, served = sorted(await world.rows(), key=lambda row: row.decision, reverse=True)
+        assert (lost.decision, served.decision) == ("owner_lost", "allowed")
+        assert served.trace["bound_usd_nanos"] == most - lost.cost_usd_nanos < most
+        assert lost.cost_usd_nanos + served.cost_usd_nanos <= most
 
 
 @pytest.mark.parametrize("max_tokens", [50, None])
