@@ -33,6 +33,7 @@ from agentnode.api import (
     till,
 )
 from agentnode.api.accounts import account_routers
+from agentnode.api.counter import Counter
 from agentnode.api.models import router as models_router
 from agentnode.api.providers import router as providers_router
 from agentnode.evidence.collect import Evidence
@@ -193,7 +194,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     serves = completions.Completions(serve, accounts, book, sessions, keyed.Keyed(idempotency), counter)
     app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))
-    for router in account_routers(accounts, policies, sessions, credits, idempotency, clock, needs):
+    desk = Counter(toll, settings.url)
+    for router in account_routers(accounts, policies, sessions, credits, idempotency, desk, clock, needs):
         app.include_router(router)
     app.include_router(mandates.router(authority, needs))
     app.include_router(bazaar.router(catalog, buyer, idempotency, needs))

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from agentnode.api import credits, keys, policy, sessions, tenants
 from agentnode.api.auth import Needs
+from agentnode.api.counter import Counter
 from ledger.accounts import Accounts, Credits, Policies, Sessions
 from ledger.clock import Clock
 from ledger.work import Idempotency
@@ -17,6 +18,7 @@ def account_routers(
     own_sessions: Sessions,
     own_credits: Credits,
     idempotency: Idempotency,
+    counter: Counter,
     clock: Clock,
     needs: Needs,
 ) -> list[APIRouter]:
@@ -24,6 +26,6 @@ def account_routers(
         tenants.router(accounts, policies, needs),
         keys.router(accounts, policies, needs),
         policy.router(policies, needs),
-        sessions.router(own_sessions, idempotency, clock, needs),
-        credits.router(own_credits, idempotency, needs),
+        sessions.router(own_sessions, idempotency, clock, counter, needs),
+        credits.router(own_credits, idempotency, counter, needs),
     ]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from agentnode.api.auth import JsonBody, Needs
+from agentnode.api.counter import Counter
 from agentnode.api.once import IdempotencyKey, once
-from ledger.accounts import NANOS_PER_CREDIT, Balance, Caller, Credits, Entry
+from agentnode.payments import Sale
+from ledger.accounts import NANOS_PER_CREDIT, Balance, Caller, Credits, Entry, PaidIn, Purchase
 from ledger.clock import rfc3339
-from ledger.money import usd_fields, usd_nanos
+from ledger.money import usd_exact, usd_fields, usd_nanos
 from ledger.work import Idempotency
 
 
-def router(credits: Credits, idempotency: Idempotency, needs: Needs) -> APIRouter:
+def router(credits: Credits, idempotency: Idempotency, counter: Counter, needs: Needs) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/credits")
     spends, sees = needs("spend"), needs("spend", "meter:read")
 
@@ -23,11 +25,19 @@ def router(credits: Credits, idempotency: Idempotency, needs: Needs) -> APIRoute
     async def balance(caller: Caller = sees) -> dict[str, Any]:
         return _shown_balance(await credits.balance(caller.tenant_id))
 
-    @routes.post("/purchase")
+    @routes.post("/purchase", response_model=None)
     async def purchase(
-        body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None
-    ) -> dict[str, Any]:
+        request: Request, body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None
+    ) -> dict[str, Any] | Response:
         paid, mode = usd_nanos(body.get("amount_usd"), "amount_usd"), body.get("mode", "")
+        if mode == "paid" and paid and counter.is_open:
+
+            async def make(sale: Sale, money: PaidIn) -> dict[str, Any]:
+                bought = await credits.purchase(caller.tenant_id, paid, mode, paid=money)
+                settled = {"receipt_id": sale.receipt.id, "transaction": sale.receipt.tx_hash}
+                return await _shown_purchase(credits, caller.tenant_id, bought, mode, settled)
+
+            return await counter.buy(request, caller.tenant_id, paid, f"Credits for {usd_exact(paid)} USD", make)
         bought = await once(
             idempotency,
             f"credits:{caller.tenant_id}",
@@ -36,12 +46,7 @@ def router(credits: Credits, idempotency: Idempotency, needs: Needs) -> APIRoute
             lambda bind: credits.purchase(caller.tenant_id, paid, mode, bind),
             lambda ref: credits.purchased(caller.tenant_id, ref),
         )
-        payment = {"id": bought.id, "mode": "test", "status": "completed"}
-        return {
-            **_shown_balance(await credits.balance(caller.tenant_id)),
-            **credit_fields("purchased", bought.bought_usd_nanos),
-            "payment": payment | usd_fields("amount_usd", bought.paid_usd_nanos),
-        }
+        return await _shown_purchase(credits, caller.tenant_id, bought, "test", {})
 
     @routes.get("/history")
     async def history(
@@ -57,6 +62,17 @@ def credit_fields(name: str, usd_nanos: int) -> dict[str, Any]:
     """`{name: number, name_exact: str}` in credits."""
     exact = Decimal(usd_nanos) / NANOS_PER_CREDIT
     return {name: int(exact) if exact == int(exact) else float(exact), f"{name}_exact": f"{exact:f}"}
+
+
+async def _shown_purchase(
+    credits: Credits, tenant_id: str, bought: Purchase, mode: str, settled: dict[str, str]
+) -> dict[str, Any]:
+    payment = {"id": bought.id, "mode": mode, "status": "completed", **settled}
+    return {
+        **_shown_balance(await credits.balance(tenant_id)),
+        **credit_fields("purchased", bought.bought_usd_nanos),
+        "payment": payment | usd_fields("amount_usd", bought.paid_usd_nanos),
+    }
 
 
 def _shown_balance(balance: Balance) -> dict[str, Any]:

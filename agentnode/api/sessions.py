@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from agentnode.api.auth import JsonBody, Needs
+from agentnode.api.counter import Counter
 from agentnode.api.once import IdempotencyKey, once
-from ledger.accounts import Caller, NewSession, Session, Sessions
+from agentnode.payments import Sale
+from ledger.accounts import PAID_SOURCES, Caller, Funding, NewSession, PaidIn, Session, Sessions
 from ledger.clock import SECOND_US, Clock, rfc3339
-from ledger.errors import InvalidInput, NotOffered
+from ledger.errors import InvalidInput, NotOffered, SessionEnded
 from ledger.money import usd_fields, usd_nanos
 from ledger.work import Idempotency
 
 _TEXT_CHARACTERS = 200
 
 
-def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, needs: Needs) -> APIRouter:
+def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: Counter, needs: Needs) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/sessions")
     spends, sees = needs("spend"), needs("spend", "meter:read")
 
@@ -30,10 +32,26 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, needs: Ne
         found = await sessions.list(caller.tenant_id, status)
         return {"object": "list", "data": [_shown(session) for session in found]}
 
-    @routes.post("/fund")
-    async def fund(body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
+    @routes.post("/fund", response_model=None)
+    async def fund(
+        request: Request, body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None
+    ) -> dict[str, Any] | Response:
         session_id = _text(body, "session_id") or ""
         amount, source = usd_nanos(body.get("amount"), "amount"), body.get("source", "")
+        if source in PAID_SOURCES and amount and counter.is_open:
+            if body.get("tx_hash") is not None:
+                raise NotOffered("tx_hash", "is not taken; leave it away, and pay what the 402 asks")
+            standing = await sessions.get(caller.tenant_id, session_id)
+            if standing.status not in ("active", "exhausted"):
+                raise SessionEnded(f"{session_id} is {standing.status}; make another session")
+
+            async def make(sale: Sale, money: PaidIn) -> dict[str, Any]:
+                funding = await sessions.fund(caller.tenant_id, session_id, amount, source, paid=money)
+                settled = {"receipt_id": sale.receipt.id, "transaction": sale.receipt.tx_hash}
+                shown = _shown(await sessions.get(caller.tenant_id, session_id))
+                return shown | {"funding": _shown_funding(funding, source) | settled}
+
+            return await counter.buy(request, caller.tenant_id, amount, f"Funds of {session_id}", make)
         funding = await once(
             idempotency,
             f"fund:{caller.tenant_id}",
@@ -43,13 +61,7 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, needs: Ne
             lambda ref: sessions.funding(caller.tenant_id, ref),
         )
         shown = _shown(await sessions.get(caller.tenant_id, funding.session_id))
-        return shown | {
-            "funding": {
-                "id": funding.id,
-                **usd_fields("amount_usd", funding.amount_usd_nanos),
-                "source": funding.source,
-            }
-        }
+        return shown | {"funding": _shown_funding(funding, funding.source)}
 
     @routes.get("/{session_id}")
     async def get(session_id: str, caller: Caller = sees) -> dict[str, Any]:
@@ -84,6 +96,10 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, needs: Ne
         }
 
     return routes
+
+
+def _shown_funding(funding: Funding, source: str) -> dict[str, Any]:
+    return {"id": funding.id, **usd_fields("amount_usd", funding.amount_usd_nanos), "source": source}
 
 
 def _asked(body: dict[str, Any]) -> NewSession:

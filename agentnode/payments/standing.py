@@ -70,5 +70,6 @@ class Standings:
         """A receipt without a purse paid for a task, whose price is taken whole."""
         purse = await self._spend.budget(receipt_budget(receipt.id).id)
         paid = self._asset.nanos_from_atomic(receipt.amount_atomic)
-        used, held = (paid, 0) if purse is None else (purse.spent_usd_nanos, purse.held_usd_nanos)
+        held = 0 if purse is None else purse.held_usd_nanos
+        used = paid - held - (0 if purse is None else purse.room_usd_nanos)
         return Standing(receipt, paid, used, held, await self._deliveries.next_counter(receipt.id))

@@ -3,10 +3,10 @@
 from ledger.accounts.account import Account
 from ledger.accounts.accounts import Accounts, KeyHasher, KeySummary, NewKey
 from ledger.accounts.book import AccountBook
-from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry
+from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry, Purchase
 from ledger.accounts.documents import shown
 from ledger.accounts.leftovers import Leftovers
-from ledger.accounts.money import fund
+from ledger.accounts.money import PaidIn, fund
 from ledger.accounts.periods import receipt_budget
 from ledger.accounts.policies import Policies
 from ledger.accounts.policy import (
@@ -20,13 +20,14 @@ from ledger.accounts.policy import (
     tightest,
 )
 from ledger.accounts.scopes import ANONYMOUS, OPERATOR, ROLES, SCOPES, Caller, checked_scopes, scopes_of_role
-from ledger.accounts.sessions import Bind, NewSession, Session, Sessions
+from ledger.accounts.sessions import PAID_SOURCES, Bind, Funding, NewSession, Session, Sessions
 
 __all__ = [
     "ANONYMOUS",
     "DEFAULT_LIMITS",
     "NANOS_PER_CREDIT",
     "OPERATOR",
+    "PAID_SOURCES",
     "PRIVACY_MODES",
     "ROLES",
     "SCOPES",
@@ -38,6 +39,7 @@ __all__ = [
     "Caller",
     "Credits",
     "Entry",
+    "Funding",
     "KeyHasher",
     "KeySummary",
     "Leftovers",
@@ -46,8 +48,10 @@ __all__ = [
     "NewKey",
     "NewSession",
     "OwnerBudget",
+    "PaidIn",
     "Policies",
     "Policy",
+    "Purchase",
     "Session",
     "Sessions",
     "checked_scopes",

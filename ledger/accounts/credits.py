@@ -10,7 +10,7 @@ from sqlalchemy import or_
 from sqlmodel import and_, col, select
 
 from ledger.accounts.book import AccountBook
-from ledger.accounts.money import DISCOUNTS, TEST, fund
+from ledger.accounts.money import DISCOUNTS, TEST, PaidIn, fund, pass_on
 from ledger.accounts.periods import credits_budget
 from ledger.accounts.sessions import Bind
 from ledger.clock import Clock
@@ -92,26 +92,40 @@ class Credits:
         async with self._database.read() as session:
             return await _balance(session, tenant_id)
 
-    async def purchase(self, tenant_id: str, paid_usd_nanos: int, mode: str, bind: Bind | None = None) -> Purchase:
-        """Raises NotOffered for what this node does not sell, InvalidInput."""
-        if mode == "paid":
-            raise NotOffered("mode", "comes with payments; this version sells test credits")
-        if mode != "test":
-            raise InvalidInput("mode", "must be one of test, paid")
-        if not self._has_test_money:
-            raise NotOffered("mode", "is test money, which there is on chain 31337 only")
+    async def purchase(
+        self, tenant_id: str, paid_usd_nanos: int, mode: str, bind: Bind | None = None, paid: PaidIn | None = None
+    ) -> Purchase:
+        """`paid` is where the money is, of mode `paid`; the same again changes nothing.
+
+        Raises NotOffered for what this node does not sell, InvalidInput.
+        """
+        if paid is None:
+            self._check_mode(mode)
         bought = bought_for(paid_usd_nanos)
         if paid_usd_nanos <= 0:
             raise InvalidInput("amount_usd", "must be more than 0")
-        purse, now_us = credits_budget(tenant_id, test=True), self._clock.now_us()
+        purse, now_us = credits_budget(tenant_id, test=paid is None), self._clock.now_us()
         async with self._database.write() as session:
-            movement = await fund(session, purse, paid_usd_nanos, TEST, now_us)
+            if paid is not None:
+                if await session.get(Movement, paid.movement_id) is not None:
+                    return Purchase(paid.movement_id, paid_usd_nanos, bought)
+                movement = await pass_on(session, purse, paid_usd_nanos, paid, now_us)
+            else:
+                movement = await fund(session, purse, paid_usd_nanos, TEST, now_us)
             if bought > paid_usd_nanos:
                 await fund(session, purse, bought - paid_usd_nanos, DISCOUNTS, now_us)
             if bind is not None:
                 await bind(session, movement)
         self._book.forget(tenant_id)
         return Purchase(movement, paid_usd_nanos, bought)
+
+    def _check_mode(self, mode: str) -> None:
+        if mode == "paid":
+            raise NotOffered("mode", "is paid on chain, and this node has none")
+        if mode != "test":
+            raise InvalidInput("mode", "must be one of test, paid")
+        if not self._has_test_money:
+            raise NotOffered("mode", "is test money, which there is on chain 31337 only")
 
     async def purchased(self, tenant_id: str, movement_id: str) -> Purchase:
         """What was bought before. Raises NotFound."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import text
 
 from ledger.database import AsyncSession
-from ledger.errors import InvalidInput
+from ledger.errors import BudgetRefused, InvalidInput
 from ledger.ids import new_id
 from ledger.money import MAX_USD_NANOS
 from ledger.movements import Movement
@@ -22,6 +23,39 @@ _ADD = text(
     "UPDATE budgets SET limit_usd_nanos = limit_usd_nanos + :amount, version = version + 1"
     f" WHERE id = :id AND limit_usd_nanos <= {MAX_USD_NANOS} - :amount RETURNING id"
 )
+
+
+_WITHDRAW = text(
+    "UPDATE budgets SET limit_usd_nanos = limit_usd_nanos - :amount, version = version + 1"
+    " WHERE id = :id AND limit_usd_nanos - spent_usd_nanos - held_usd_nanos >= :amount RETURNING id"
+)
+
+
+@dataclass(frozen=True)
+class PaidIn:
+    """Money that a payment has put into a purse, to be passed on once: `key` names what it is passed on for."""
+
+    purse_id: str
+    key: str
+
+    @property
+    def movement_id(self) -> str:
+        return f"mov_{self.key}"
+
+
+async def pass_on(session: AsyncSession, purse: NewBudget, amount_usd_nanos: int, paid: PaidIn, now_us: int) -> str:
+    """In the caller's transaction: from one purse to the other; the movement's id. Raises BudgetRefused, InvalidInput.
+
+    Rows are locked in the order of their ids where `purse` comes before the one that pays.
+    """
+    await fit(session, (), now_us, (purse,))
+    await raise_limit(session, purse.id, amount_usd_nanos)
+    change = {"id": paid.purse_id, "amount": amount_usd_nanos}
+    if (await (await session.connection()).execute(_WITHDRAW, change)).first() is None:
+        raise BudgetRefused(paid.purse_id, amount_usd_nanos, 0)
+    return move(
+        session, purse.tenant_id, "funding", paid.purse_id, purse.id, amount_usd_nanos, now_us, paid.movement_id
+    )
 
 
 async def fund(
@@ -53,9 +87,10 @@ def move(
     to_account: str,
     amount_usd_nanos: int,
     now_us: int,
+    movement_id: str | None = None,
 ) -> str:
     movement = Movement(
-        id=new_id("mov"),
+        id=movement_id or new_id("mov"),
         tenant_id=tenant_id,
         kind=kind,
         hold_id=None,

@@ -12,7 +12,7 @@ from sqlmodel import col, or_, select
 from ledger.accounts.book import AccountBook
 from ledger.accounts.documents import document_of, said_in
 from ledger.accounts.leftovers import give_back
-from ledger.accounts.money import TEST, fund, raise_limit
+from ledger.accounts.money import TEST, PaidIn, fund, pass_on, raise_limit
 from ledger.accounts.periods import cap_budget, cap_id, funds_budget
 from ledger.accounts.policy import Said
 from ledger.accounts.scopes import Caller
@@ -30,6 +30,7 @@ STATUSES: tuple[Status, ...] = ("active", "exhausted", "expired", "ended", "revo
 Bind = Callable[[AsyncSession, str], Awaitable[None]]
 """Says, in the transaction that makes it, what a request made (`Idempotency.bind`)."""
 
+PAID_SOURCES = ("base_pay", "direct")
 _MAX_HOURS = 24 * 366
 _PAGE = 100
 
@@ -147,29 +148,43 @@ class Sessions:
         return await self.get(tenant_id, session_id)
 
     async def fund(
-        self, tenant_id: str, session_id: str, amount_usd_nanos: int, source: str, bind: Bind | None = None
+        self,
+        tenant_id: str,
+        session_id: str,
+        amount_usd_nanos: int,
+        source: str,
+        bind: Bind | None = None,
+        paid: PaidIn | None = None,
     ) -> Funding:
         """Puts money in, and raises the cap by as much: an exhausted session is active again.
+
+        `paid` is where the money is, of the sources that are no test money; the same again changes nothing.
 
         Raises NotOffered for a source that this node does not take, SessionEnded, SessionExpired, NotFound,
         InvalidInput.
         """
-        self._check_source(source)
+        if paid is None:
+            self._check_source(source)
         if amount_usd_nanos <= 0:
             raise InvalidInput("amount", "must be more than 0")
         now_us = self._clock.now_us()
         async with self._database.write() as session:
             row = await _locked(session, tenant_id, session_id)
+            if paid is not None and await session.get(Movement, paid.movement_id) is not None:
+                return Funding(paid.movement_id, session_id, amount_usd_nanos, source)
             if row.state != "open":
                 raise SessionEnded(f"{session_id} is {row.state}; make another session")
             if row.expires_at_us <= now_us:
                 raise SessionExpired(f"{session_id} has expired; make another session")
             row.total_usd_nanos += amount_usd_nanos
             row.refused_at_us = None
-            await raise_limit(session, cap_id(session_id), amount_usd_nanos)
-            movement = await fund(
-                session, funds_budget(tenant_id, session_id, test=True), amount_usd_nanos, TEST, now_us
-            )
+            purse = funds_budget(tenant_id, session_id, test=paid is None)
+            if paid is not None:
+                movement = await pass_on(session, purse, amount_usd_nanos, paid, now_us)
+                await raise_limit(session, cap_id(session_id), amount_usd_nanos)
+            else:
+                await raise_limit(session, cap_id(session_id), amount_usd_nanos)
+                movement = await fund(session, purse, amount_usd_nanos, TEST, now_us)
             if bind is not None:
                 await bind(session, movement)
         self._book.forget(tenant_id)
@@ -220,8 +235,8 @@ class Sessions:
         return _session(*found)
 
     def _check_source(self, source: str) -> None:
-        if source in ("base_pay", "direct"):
-            raise NotOffered("source", "comes with on-chain funding; this version funds sessions with test money")
+        if source in PAID_SOURCES:
+            raise NotOffered("source", "is paid on chain, and this node has none")
         if source != "test":
             raise InvalidInput("source", "must be one of base_pay, direct, test")
         if not self._has_test_money:

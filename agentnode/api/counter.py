@@ -1,0 +1,59 @@
+"""What a tenant buys with x402 on a route of its own: priced by the body, paid on the same request, made once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from agentnode.payments import Offer, Reply, Sale, Toll, request_hash
+from ledger.accounts import PaidIn
+
+
+class Counter:
+    """`toll` is None on a node that cannot be paid."""
+
+    def __init__(self, toll: Toll | None, origin: str) -> None:
+        self._toll, self._origin = toll, origin
+
+    @property
+    def is_open(self) -> bool:
+        return self._toll is not None
+
+    async def buy(
+        self,
+        request: Request,
+        tenant_id: str,
+        price_usd_nanos: int,
+        description: str,
+        make: Callable[[Sale, PaidIn], Awaitable[dict[str, Any]]],
+    ) -> Response:
+        """The answer of `make`, which takes the money from the sale's purse; again for the same payment, for a day.
+
+        Raises PaymentNeeded, and what `Toll.take` and `make` do.
+        """
+        assert self._toll is not None, "it is asked whether it is open"
+        path = request.url.path
+        sent = request_hash(request.method, path, request.scope["query_string"], await request.body())
+        # Who pays buys it for this tenant, whoever sends the same payment under another key.
+        bound = hashlib.sha256(f"{tenant_id}\n{sent}".encode()).hexdigest()
+        offer = Offer(price_usd_nanos, self._origin + path, description, bound)
+        sale = await self._toll.take(offer, request.headers.raw)
+        if isinstance(sale, Reply):
+            return _response(sale)
+        async with self._toll.at_work(sale):
+            made = await make(sale, PaidIn(sale.purse_id, sale.begun.id))
+            head = [(b"content-type", b"application/json"), *sale.headers]
+            reply = Reply(200, head, orjson.dumps(made))
+            await self._toll.done(sale, reply)
+        await self._toll.sent(sale, received=False)
+        return _response(reply)
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.content, reply.status)
+    response.raw_headers.extend(reply.headers)
+    return response

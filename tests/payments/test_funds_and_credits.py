@@ -1,0 +1,117 @@
+"""A tenant pays for credits and for a session's funds with x402, on the request that asks for them, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from paid_http import Buyer, decoded, encoded
+
+from agentnode.cli.local import accounts
+from ledger.accounts import SCOPES
+from tests.devchain.devchain_process import ChainProcess
+from tests.scenarios.node_process import NodeProcess, usdc
+
+
+@dataclass
+class Tenant:
+    buyer: Buyer
+    key: str
+
+    def ask(self, path: str, body: Any, payload: Any = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        if payload is not None:
+            headers["PAYMENT-SIGNATURE"] = encoded(payload)
+        return self.buyer.http.post(f"/api/v2{path}", json=body, headers=headers)
+
+    def pay(self, path: str, body: Any) -> tuple[dict[str, Any], httpx.Response]:
+        """The payload, and what it bought."""
+        asked = self.ask(path, body)
+        assert asked.status_code == 402, asked.text
+        payload = self.buyer.payload(self.buyer.accepts(asked))
+        return payload, self.ask(path, body, payload)
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = self.buyer.http.get(f"/api/v2{path}", headers={"Authorization": f"Bearer {self.key}"})
+        assert answer.status_code == 200, answer.text
+        read: dict[str, Any] = answer.json()
+        return read
+
+
+async def tenant_of(node: NodeProcess, buyer: Buyer, name: str) -> Tenant:
+    async with accounts(node.settings) as own:
+        await own.ensure_tenant(name, name, "prepaid")
+        return Tenant(buyer, (await own.create_key(name, "test", SCOPES)).secret)
+
+
+@pytest.fixture
+async def tenant(node: NodeProcess, buyer: Buyer) -> AsyncIterator[Tenant]:
+    return await tenant_of(node, buyer, f"tenant-{buyer.account.address[2:10].lower()}")
+
+
+def test_credits_are_paid_for_and_there(tenant: Tenant, chain: ChainProcess) -> None:
+    """50 cents buy 50 credits of real money; the history names them, and the wallet is lighter by that."""
+    _, bought = tenant.pay("/credits/purchase", {"amount_usd": 0.5, "mode": "paid"})
+    assert bought.status_code == 200, bought.text
+    assert bought.json()["purchased"] == 50
+    assert bought.json()["payment"]["transaction"] == decoded(bought, "payment-response")["transaction"]
+    assert tenant.get("/credits/balance") | {"balance": 50, "test_credits": 0} == tenant.get("/credits/balance")
+    assert [entry["kind"] for entry in tenant.get("/credits/history")["data"]] == ["purchase"]
+    assert usdc(chain, tenant.buyer.account.address) == 500_000
+
+
+def test_a_purchase_sent_again_is_the_same_purchase(tenant: Tenant, chain: ChainProcess) -> None:
+    """Twenty times at once and once more: one transfer, one booking, one answer."""
+    body = {"amount_usd": "0.25", "mode": "paid"}
+    payload = tenant.buyer.payload(tenant.buyer.accepts(tenant.ask("/credits/purchase", body)))
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(lambda _: tenant.ask("/credits/purchase", body, payload), range(20)))
+    answers.append(tenant.ask("/credits/purchase", body, payload))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert len({answer.text for answer in answers if answer.status_code == 200}) == 1
+    assert tenant.get("/credits/balance")["balance"] == 25
+    assert usdc(chain, tenant.buyer.account.address) == 750_000
+
+
+def test_a_payment_buys_for_the_tenant_that_was_priced(node: NodeProcess, tenant: Tenant) -> None:
+    """Another tenant cannot take the credits with the same payment, and the first still can."""
+    other = asyncio.run(tenant_of(node, tenant.buyer, "thief"))
+    body = {"amount_usd": 0.25, "mode": "paid"}
+    payload = tenant.buyer.payload(tenant.buyer.accepts(tenant.ask("/credits/purchase", body)))
+    assert other.ask("/credits/purchase", body, payload).status_code == 402
+    assert tenant.ask("/credits/purchase", body, payload).status_code == 200
+    assert other.ask("/credits/purchase", body, payload).status_code == 402
+    assert (other.get("/credits/balance")["balance"], tenant.get("/credits/balance")["balance"]) == (0, 25)
+
+
+@pytest.mark.parametrize("source", ["base_pay", "direct"])
+def test_a_session_is_funded_and_spends_it(tenant: Tenant, source: str) -> None:
+    """A prepaid tenant without credits pays its session's calls from the funds, whatever the upstream."""
+    session = tenant.ask("/sessions", {"budget_usd": 0.01}).json()
+    body = {"session_id": session["id"], "amount": 0.3, "source": source, "network": "eip155:31337"}
+    _, funded = tenant.pay("/sessions/fund", body)
+    assert funded.status_code == 200, funded.text
+    assert funded.json()["budget"]["total_usd_exact"] == "0.31"
+    assert funded.json()["funding"]["source"] == source
+    chat = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "model": "m1"}
+    chat["p402"] = {"session_id": session["id"]}
+    answer = tenant.ask("/chat/completions", chat)
+    assert answer.status_code == 200, answer.text
+    assert tenant.get(f"/sessions/{session['id']}")["budget"]["used_usd"] > 0
+
+
+def test_a_session_that_is_over_asks_for_no_money(tenant: Tenant) -> None:
+    session = tenant.ask("/sessions", {"budget_usd": 0.01}).json()
+    headers = {"Authorization": f"Bearer {tenant.key}"}
+    tenant.buyer.http.delete(f"/api/v2/sessions/{session['id']}", headers=headers).raise_for_status()
+    over = tenant.ask("/sessions/fund", {"session_id": session["id"], "amount": 1, "source": "direct"})
+    assert (over.status_code, over.json()["error"]["code"]) == (409, "SESSION_ENDED")
+    foreign = tenant.ask("/sessions/fund", {"session_id": "sess_x", "amount": 1, "source": "direct"})
+    assert foreign.status_code == 404
+    hashed = {"session_id": session["id"], "amount": 1, "source": "direct", "tx_hash": "0x" + "00" * 32}
+    assert tenant.ask("/sessions/fund", hashed).status_code == 400
