@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -95,6 +96,7 @@ class _Context(ServerCallContextBuilder):
             headers.setdefault(VERSION_HEADER.lower(), version)
         rest_03 = request.url.path.startswith(f"{REST_PATH}/v1/")
         state = {"headers": headers, "caller": request.state.caller, "body": request.state.body, "rest_03": rest_03}
+        state["sent"] = request.state.sent
         return ServerCallContext(state=state, requested_extensions=_asked(request, *_HEADERS))
 
 
@@ -131,11 +133,12 @@ class _Around:
             request.state.body = await self._body(request)
         except A2AError as error:
             return self._refusal(error)
+        request.state.sent = deque()
         response: Response = await self._inner(request)
         for name in _HEADERS:
             if activated := [uri for uri in X402_EXTENSION_URIS if uri in _asked(request, name)]:
                 response.headers[name] = ", ".join(activated)
-        self._show_numbers(response)
+        self._show_numbers(response, request.state.sent)
         if not self._rpc:
             _name_media_type(request, response)
         return response
@@ -172,9 +175,9 @@ class _Around:
             payload["error"]["code"] = 415  # a body of another media type is HTTP's own matter
         return JSONResponse(payload, payload["error"]["code"])
 
-    def _show_numbers(self, response: Response) -> None:
+    def _show_numbers(self, response: Response, sent: deque[int]) -> None:
         if isinstance(response, EventSourceResponse):
-            response.body_iterator = self._shown(response.body_iterator)
+            response.body_iterator = self._shown(response.body_iterator, sent)
             return
         if isinstance(response, StreamingResponse):  # of the P402 dialect, which keeps numbers as they are
             return
@@ -184,13 +187,12 @@ class _Around:
             response.body = shown
             response.headers["content-length"] = str(len(shown))
 
-    async def _shown(self, events: Any) -> AsyncIterator[Any]:
+    async def _shown(self, events: Any, sent: deque[int]) -> AsyncIterator[Any]:
         async for event in events:
-            if isinstance(event, dict):
-                event["data"] = self._numbers.show(event["data"])
-            else:
-                event.data = self._numbers.show(event.data)
-            yield event
+            made = event if isinstance(event, dict) else {"data": event.data, "event": event.event}
+            # The id is the event's number, with which a client goes on (`Last-Event-ID`), at whichever worker.
+            numbered = {"id": str(sent.popleft())} if sent else {}
+            yield {**made, "data": self._numbers.show(made["data"]), **numbered}
 
 
 def _asked(request: Request, *names: str) -> set[str]:

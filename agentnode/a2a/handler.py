@@ -31,10 +31,11 @@ from a2a.utils.task import (
 )
 
 from agentnode.a2a.errors import TaskNotStoppable
+from agentnode.a2a.events import View
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.protos import Protos, incoming, push_config, push_proto, state_of_proto
 from agentnode.a2a.reading import Filter
-from agentnode.a2a.runtime import TaskRuntime
+from agentnode.a2a.runtime import Step, TaskRuntime
 from agentnode.a2a.telling import DEFAULT_ID
 from ledger.accounts import Caller
 from ledger.clock import SECOND_US
@@ -109,8 +110,9 @@ class NodeRequestHandler(RequestHandler):
     ) -> AsyncGenerator[ProtoEvent, None]:
         with _translated():
             _check_message(params)
-            steps = self._runtime.stream(self._incoming(params, context), _caller(context))
-            async with contextlib.aclosing(self._sent(steps, _history_length(params.configuration))) as events:
+            steps = self._runtime.stream_numbered(self._incoming(params, context), _caller(context))
+            sent = self._sent(steps, context, history_length=_history_length(params.configuration))
+            async with contextlib.aclosing(sent) as events:
                 async for event in events:
                     yield event
 
@@ -119,8 +121,10 @@ class NodeRequestHandler(RequestHandler):
     ) -> AsyncGenerator[ProtoEvent, None]:
         with _translated():
             validate_proto_required_fields(params)
-            steps = self._runtime.subscribe(params.id, _caller(context))
-            async with contextlib.aclosing(self._sent(steps, None)) as events:
+            after_seq = _last_event_id(context)
+            view = {} if after_seq is None else (await self._runtime.snapshot(params.id, _caller(context))).view
+            steps = self._runtime.subscribe_numbered(params.id, _caller(context), after_seq)
+            async with contextlib.aclosing(self._sent(steps, context, view)) as events:
                 async for event in events:
                     yield event
 
@@ -197,20 +201,40 @@ class NodeRequestHandler(RequestHandler):
         return incoming(params, state["body"], _dialect(context), context.requested_extensions, key, modes)
 
     async def _sent(
-        self, steps: AsyncGenerator[dict[str, Any], None], history_length: int | None
+        self,
+        steps: AsyncGenerator[Step, None],
+        context: ServerCallContext,
+        view: View | None = None,
+        history_length: int | None = None,
     ) -> AsyncGenerator[ProtoEvent, None]:
-        """The first step is the task as it stands; each one behind it an event."""
+        """The first step is the task as it stands, unless its `view` was sent before; each one behind it an event.
+
+        Their numbers go to the endpoint, which makes them the ids of the stream's events.
+        """
         async with contextlib.aclosing(steps):
-            view = await anext(steps)
-            yield self._protos.answer(view, history_length)
-            async for step in steps:
-                if (event := self._protos.event(view, step)) is not None:
+            async for seq, step in steps:
+                if not view:
+                    view = step
+                    event: ProtoEvent | None = self._protos.answer(step, history_length)
+                else:
+                    event = self._protos.event(view, step)
+                if event is not None:
+                    context.state["sent"].append(seq)
                     yield event
 
 
 def _dialect(context: ServerCallContext) -> str:
     # In JSON-RPC the method's name tells the version, over HTTP the path.
     return "0.3" if "/" in context.state.get("method", "") or context.state["rest_03"] else "1.0"
+
+
+def _last_event_id(context: ServerCallContext) -> int | None:
+    said = context.state["headers"].get("last-event-id")
+    if said is None:
+        return None
+    if not (said.isascii() and said.isdigit() and len(said) < 16):
+        raise InvalidParamsError("Last-Event-ID is not one that this agent gave", {"field": "Last-Event-ID"})
+    return int(said)
 
 
 def _caller(context: ServerCallContext) -> Caller:

@@ -14,7 +14,7 @@ from typing import Any
 from agentnode.a2a.errors import TaskEnded, TaskNotStoppable
 from agentnode.a2a.events import Event, View, apply, fold, state_of, status
 from agentnode.a2a.gate import Gate
-from agentnode.a2a.hints import Hints, Listener
+from agentnode.a2a.hints import Hints, Listener, Numbered
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.intake import Begun, Intake
 from agentnode.a2a.leases import Leases
@@ -37,6 +37,9 @@ from ledger.vault import Vault
 from ledger.work import Idempotency
 
 logger = logging.getLogger(__name__)
+
+Step = tuple[int, View | Event]
+"""What is sent, and the number of the last event in it."""
 
 
 class TaskRuntime:
@@ -115,34 +118,56 @@ class TaskRuntime:
         async with self._begun(incoming, caller) as (begun, listener):
             if wait:
                 async with contextlib.aclosing(self._until_settled(begun, listener)) as events:
-                    async for event in events:
+                    async for _, event in events:
                         apply(begun.view, event)
             return begun.view
 
     async def stream(self, incoming: Incoming, caller: Caller) -> AsyncGenerator[View | Event, None]:
         """The task at first, then each of its events, until it has ended or needs its caller. Raises as `send`."""
+        async with contextlib.aclosing(self.stream_numbered(incoming, caller)) as steps:
+            async for _, step in steps:
+                yield step
+
+    async def stream_numbered(self, incoming: Incoming, caller: Caller) -> AsyncGenerator[Step, None]:
+        """As `stream`, each step with the number of the last event in it."""
         async with self._begun(incoming, caller) as (begun, listener):
             if begun.fresh:
-                yield fold(begun.task.id, begun.task.context_id, begun.fresh[:1])
-                for event in begun.fresh[1:]:
-                    yield event
+                first = begun.seq - len(begun.fresh) + 1
+                yield first, fold(begun.task.id, begun.task.context_id, begun.fresh[:1])
+                for step in enumerate(begun.fresh[1:], first + 1):
+                    yield step
             else:
-                yield begun.view
+                yield begun.seq, begun.view
             async with contextlib.aclosing(self._until_settled(begun, listener)) as events:
-                async for event in events:
-                    yield event
+                async for step in events:
+                    yield step
 
     async def subscribe(self, task_id: str, caller: Caller) -> AsyncGenerator[View | Event, None]:
         """The task as it stands, then each of its events until its end. Raises TaskMissing, TaskEnded."""
+        async with contextlib.aclosing(self.subscribe_numbered(task_id, caller)) as steps:
+            async for _, step in steps:
+                yield step
+
+    async def subscribe_numbered(
+        self, task_id: str, caller: Caller, after_seq: int | None = None
+    ) -> AsyncGenerator[Step, None]:
+        """As `subscribe`, numbered; with `after_seq` only the events behind that one, of an ended task too."""
         task = await self._whose.visible(task_id, caller)
         with self._reader.listening(task.id) as listener:
-            stands = await self._reader.snapshot(task)
-            if (state := stands.view["status"]["state"]) in TERMINAL:
-                raise TaskEnded(state)
-            yield stands.view
-            async with contextlib.aclosing(self._reader.follow(task, stands.seq, listener)) as events:
-                async for _, event in events:
-                    yield event
+            if after_seq is None:
+                stands = await self._reader.snapshot(task)
+                if (state := stands.view["status"]["state"]) in TERMINAL:
+                    raise TaskEnded(state)
+                yield stands.seq, stands.view
+                after_seq = stands.seq
+            else:
+                missed = await self._reader.events(task, after_seq)
+                if task.ended and not missed:
+                    raise TaskEnded(task.state)
+                listener.tell(missed)
+            async with contextlib.aclosing(self._reader.follow(task, after_seq, listener)) as events:
+                async for seq, event in events:
+                    yield seq, event
                     if state_of(event) in TERMINAL:
                         return
 
@@ -198,12 +223,12 @@ class TaskRuntime:
         with self._reader.listening(begun.task.id) as listener:  # an equal message made it before
             yield await self._intake.as_it_stands(begun.task), listener
 
-    async def _until_settled(self, begun: Begun, listener: Listener) -> AsyncGenerator[Event, None]:
+    async def _until_settled(self, begun: Begun, listener: Listener) -> AsyncGenerator[Numbered, None]:
         if "status" not in begun.view or begun.view["status"]["state"] in SETTLED:
             return
         async with contextlib.aclosing(self._reader.follow(begun.task, begun.seq, listener)) as events:
-            async for _, event in events:
-                yield event
+            async for seq, event in events:
+                yield seq, event
                 if state_of(event) in SETTLED:
                     return
 
