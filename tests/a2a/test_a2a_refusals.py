@@ -50,7 +50,7 @@ async def test_an_unknown_skill_is_named(rpc: Rpc) -> None:
     assert error["data"][0]["metadata"]["param"] == "metadata.skill"
 
 
-@pytest.mark.parametrize("part", [{"type": "text", "text": "x"}, {"text": "x"}, {"kind": "image", "url": "x"}])
+@pytest.mark.parametrize("part", [{"type": "image", "text": "x"}, {"text": "x"}, {"kind": "image", "url": "x"}])
 async def test_bad_params_in_0_3_are_invalid_params(rpc03: Rpc, part: dict[str, Any]) -> None:
     """0.3 answers JSON-RPC's -32602 and names the field, also for a part without its kind."""
     error = await rpc03.error("message/send", {"message": {"messageId": "m", "role": "user", "parts": [part]}})
