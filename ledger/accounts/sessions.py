@@ -11,7 +11,7 @@ from sqlmodel import col, or_, select
 
 from ledger.accounts.book import AccountBook
 from ledger.accounts.documents import document_of, said_in
-from ledger.accounts.leftovers import give_back
+from ledger.accounts.leftovers import give_back, to_credits
 from ledger.accounts.money import TEST, PaidIn, fund, pass_on, raise_limit
 from ledger.accounts.periods import cap_budget, cap_id, funds_budget
 from ledger.accounts.policy import Said
@@ -142,6 +142,7 @@ class Sessions:
             row = await _locked(session, tenant_id, session_id)
             if row.state == "open":
                 row.state, row.ended_at_us = "ended", now_us
+                await to_credits(session, row, now_us)
                 await cap(session, cap_id(session_id), 0)
                 await give_back(session, row, now_us)
         self._book.forget(tenant_id)

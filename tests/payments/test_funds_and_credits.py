@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -115,3 +116,16 @@ def test_a_session_that_is_over_asks_for_no_money(tenant: Tenant) -> None:
     assert foreign.status_code == 404
     hashed = {"session_id": session["id"], "amount": 1, "source": "direct", "tx_hash": "0x" + "00" * 32}
     assert tenant.ask("/sessions/fund", hashed).status_code == 400
+
+
+def test_what_a_session_did_not_spend_of_real_money_is_the_tenants_again(tenant: Tenant) -> None:
+    """Ended, its funds become credits; all that was paid is in the call's cost and the balance."""
+    session = tenant.ask("/sessions", {"budget_usd": 0.01}).json()
+    tenant.pay("/sessions/fund", {"session_id": session["id"], "amount": 0.3, "source": "direct"})
+    chat: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "model": "m1"}
+    cost = tenant.ask("/chat/completions", chat | {"p402": {"session_id": session["id"]}}).json()["p402_metadata"]
+    headers = {"Authorization": f"Bearer {tenant.key}"}
+    tenant.buyer.http.delete(f"/api/v2/sessions/{session['id']}", headers=headers).raise_for_status()
+    left = Decimal(tenant.get("/credits/balance")["balance_usd_exact"])
+    assert left + Decimal(cost["cost_usd_exact"]) == Decimal("0.3")
+    assert [entry["kind"] for entry in tenant.get("/credits/history")["data"]] == ["refund"]
