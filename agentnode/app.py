@@ -191,7 +191,9 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     toll, to_wrap = shop.toll if shop else None, [wrap_from_table(table, os.environ) for table in settings.wraps]
     wrapped = Wrapped(to_wrap, toll, settings.url)
     app.router.routes.extend(wrapped.routes())
-    serves = completions.Completions(serve, accounts, book, sessions, keyed.Keyed(idempotency), counter)
+    serves = completions.Completions(
+        *(serve, accounts, book, sessions, keyed.Keyed(idempotency), counter), client_stall_s=settings.client_stall_s
+    )
     app.router.routes.extend(completions.routes(serves))
     app.include_router(requests.router(engine, events, book, needs))
     desk = Counter(toll, settings.url)

@@ -70,7 +70,7 @@ class Settings(BaseModel):
     upstream_deadline_s: float = Field(default=600, gt=0)
     """For a whole completion, all attempts together."""
     client_stall_s: float = Field(default=60, gt=0)
-    """How long the client of a stream may read nothing before its stream is ended."""
+    """How long the client of a stream may read nothing before its stream is ended, and may take to send a body."""
     facilitators: list[dict[str, Any]] = []
     """`[[facilitators]]` tables (`agentnode.payments.facilitators.configured`); none: our own queue."""
     facilitator_timeout_s: float = Field(default=30, gt=0)

@@ -11,7 +11,6 @@ from agentnode.api.incoming import MAX_BODY_BYTES
 from ledger.errors import InvalidInput, NotFound
 
 MAX_BYTES = 2_000_000
-_OF_COMPLETIONS = (*PATHS, "/api/v2/route/explain")
 
 
 class BoundedBodies:
@@ -27,7 +26,7 @@ class BoundedBodies:
         if "\0" in scope["path"]:
             await render(NotFound("there is nothing at a path with NUL in it"))(scope, receive, send)
             return
-        most = MAX_BODY_BYTES if scope["path"] in _OF_COMPLETIONS else MAX_BYTES
+        most = MAX_BODY_BYTES if scope["path"] in PATHS else MAX_BYTES
         size = 0
 
         async def bounded() -> Message:

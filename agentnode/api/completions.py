@@ -56,12 +56,20 @@ class Completions:
     """What the key must be allowed to."""
 
     def __init__(
-        self, serve: Served, accounts: Accounts, book: AccountBook, sessions: Sessions, keyed: Keyed, till: Till | None
+        self,
+        serve: Served,
+        accounts: Accounts,
+        book: AccountBook,
+        sessions: Sessions,
+        keyed: Keyed,
+        till: Till | None,
+        *,
+        client_stall_s: float,
     ) -> None:
         """`till` serves who has no key, where the node can be paid."""
         self._serve, self._accounts, self._book, self._sessions = serve, accounts, book, sessions
         self._keyed, self._till = keyed, till
-        self._room = Room()
+        self._room, self._client_stall_s = Room(), client_stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ordered_id("req")
@@ -80,12 +88,14 @@ class Completions:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization")
         caller = await caller_of(self._accounts, authorization.decode("latin-1") if authorization else None)
-        if caller.key_id is None:
-            if self._till is None:
+        pays_here = caller.key_id is None and self._till
+        if not pays_here:
+            if caller.key_id is None:
                 raise KeyInvalid("this needs an API key; make one with: agentnode keys create NAME")
-            return await self._till.answer(scope, await read_body(receive, headers, part), receive, send, request_id)
-        caller.require_any(*self.scopes)
-        raw = await read_body(receive, headers, part)
+            caller.require_any(*self.scopes)
+        raw = await read_body(receive, headers, part, caller.tenant_id, self._client_stall_s)
+        if pays_here:
+            return await pays_here.answer(scope, raw, receive, send, request_id)
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:

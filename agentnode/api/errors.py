@@ -24,6 +24,13 @@ class MethodNotAllowed(AgentNodeError):
     status = 405
 
 
+class BodyTooSlow(AgentNodeError):
+    """A body that does not come to its end would keep its room for as long as its sender likes."""
+
+    code = "BODY_TOO_SLOW"
+    status = 408
+
+
 def install(app: FastAPI) -> None:
     """Render our errors, the framework's, and bugs."""
     app.add_exception_handler(AgentNodeError, _refused)
