@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.attempts import Order
 from engine.cache import Asked, Cache, asked_of
 from engine.completion import Completion
@@ -38,10 +40,13 @@ class Recall:
     async def found(self, order: Order, asked: Asked) -> Completion | None:
         """A kept answer, counted as a request and booked at no cost. Raises RateLimitExceeded."""
         assert self._cache is not None
+        account, call = order.account, order.call
+        counts = [take.budget_id for take in account.takes if take.how == "count"]
+        if asked.words is not None and self._cache.shows_to is not None:
+            await self._check_counts(counts)
         hit = await self._cache.find(asked)
         if hit is None:
             return None
-        account, call = order.account, order.call
         event = EventDraft(
             kind="cache_hit",
             tenant_id=account.tenant_id,
@@ -57,7 +62,6 @@ class Recall:
             privacy_mode=call.privacy_mode,
             trace={"cache": {"similarity": hit.similarity, "saved_usd_nanos": hit.saved_usd_nanos}},
         )
-        counts = [take.budget_id for take in account.takes if take.how == "count"]
         try:
             await self._spend.record(event, counts=counts)
         except BudgetRefused as refusal:
@@ -75,6 +79,13 @@ class Recall:
             cached=True,
             saved_usd_nanos=hit.saved_usd_nanos,
         )
+
+    async def _check_counts(self, counts: Sequence[str]) -> None:
+        """Who may ask no more in this hour has nothing bought for: a hit and a miss would be refused alike."""
+        for budget_id in counts:
+            budget = await self._spend.budget(budget_id)
+            if budget is not None and budget.room_usd_nanos < 1:
+                raise self._guard.refused(BudgetRefused(budget_id, 1, 0), Verdicts())
 
     async def keep(self, order: Order, asked: Asked, completion: Completion) -> None:
         assert self._cache is not None

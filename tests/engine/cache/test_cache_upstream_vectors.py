@@ -23,6 +23,7 @@ from engine import (
     embeddings_from_table,
 )
 from engine.cache.embedding import Offline
+from engine.errors import RateLimitExceeded
 from engine.guard import Bound, Guard, Verdicts
 from engine.guard.anomaly import MIN_SAMPLES
 from engine.providers import OpenAICompatible
@@ -32,7 +33,7 @@ from ledger.database import Database
 from ledger.errors import InvalidInput
 from ledger.events import EconomicEvent, Events
 from ledger.money import MAX_USD_NANOS, NANOS_PER_USD
-from ledger.spend import NewBudget, Spend, share, whole
+from ledger.spend import NewBudget, Spend, count, share, whole
 from ledger.vault import Vault
 from tests.engine.cache.cache_world import EMBEDDER, answer, question
 from tests.engine.world import MODEL, ask
@@ -289,6 +290,27 @@ async def test_no_question_is_shown_to_a_vendor_that_its_asker_keeps_out(
     await engine.close()
     assert cached == [False, True]
     assert bool(upstream.calls()["embedded"]) is is_shown
+
+
+async def test_who_is_at_the_hours_limit_has_no_question_embedded(node: Node, upstream: FakeUpstream) -> None:
+    """The node pays for it, and a flood of refused requests is not to cost it anything."""
+    mock = Upstream("mock", upstream.api, models=(MODEL,))
+    for name, limit in (("open:acme", MAX_USD_NANOS), ("rate:acme", 1)):
+        await node.spend.open_budget(NewBudget(name, "acme", name.partition(":")[0], limit))
+    takes = (count("rate:acme"),)
+    account = Account("acme", "key_1", None, Policy(DEFAULT_LIMITS), takes, (share("open:acme"),), ())
+    engine = Engine(
+        *(node.spend, Events(node.database), Vault(node.database, node.clock, node.key), Catalog.load([mock])),
+        *(Providers([OpenAICompatible(mock, None)]), node.clock),
+        cache=node.cache,
+    )
+    await engine.complete(ask(ONE), account, Call("req_1"), Options(cache=True))
+    bought = len(upstream.calls()["embedded"])
+    for words in (ONE, OTHER):
+        with pytest.raises(RateLimitExceeded):
+            await engine.complete(ask(words), account, Call("req_2"), Options(cache=True))
+    await engine.close()
+    assert len(upstream.calls()["embedded"]) == bought == 1
 
 
 @pytest.mark.parametrize(
