@@ -73,6 +73,8 @@ def _tags(value: Any) -> dict[str, str]:
 def _tag(param: str, name: Any) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
         raise InvalidInput(param, f"must be a name of 1 to {MAX_NAME_LENGTH} characters")
+    if "\0" in name:
+        raise InvalidInput(param, "must not hold NUL characters")
     if name.lower() in CONTENT:
         raise InvalidInput(param, "names content: no prompt and no answer is kept with an event")
     return name
@@ -85,4 +87,6 @@ def _text(param: str, value: Any) -> str:
         value = str(value)
     if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH:
         raise InvalidInput(param, f"must be a text of at most {MAX_VALUE_LENGTH} characters, or a number")
+    if "\0" in value:
+        raise InvalidInput(param, "must not hold NUL characters")
     return value

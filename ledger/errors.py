@@ -77,6 +77,10 @@ _KINDS = {
 }
 
 
+MOST_OF_A_NAME = 200
+"""Characters that are said of a field's name: it may be all of what was sent."""
+
+
 class InvalidInput(AgentNodeError):
     """What was sent is not of the form that is asked; `param` names the field."""
 
@@ -84,6 +88,7 @@ class InvalidInput(AgentNodeError):
     status = 400
 
     def __init__(self, param: str, problem: str) -> None:
+        param = param[:MOST_OF_A_NAME]
         super().__init__(f"{param} {problem}", param=param)
 
 

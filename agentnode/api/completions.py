@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from agentnode.api.auth import caller_of
 from agentnode.api.errors import render
-from agentnode.api.incoming import Part, Room, delivery_of, in_one_order, read_body, retry_of
+from agentnode.api.incoming import Part, Room, delivery_of, in_one_order, is_retry, read_body, retry_of
 from agentnode.api.keyed import Keyed
 from agentnode.api.served import Asked, Served, send_whole
 from agentnode.api.till import Till
@@ -104,7 +104,7 @@ class Completions:
         if key is not None:
             raw = in_one_order(body)
         asked = await self._asked(caller, body, raw, headers, request_id)
-        retried = key is not None or headers.get(b"x-stainless-retry-count", b"0") != b"0"
+        retried = key is not None or is_retry(headers)
         serve = self._serve
         try:
             if asked.is_streamed:

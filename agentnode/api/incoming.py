@@ -143,6 +143,12 @@ def delivery_of(body: dict[str, Any], keyed: bool) -> tuple[bool, bool]:
     return bool(streamed), bool(with_usage)
 
 
+def is_retry(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether an SDK sends the same again: it counts from zero, and what is no count says nothing."""
+    count = headers.get(b"x-stainless-retry-count", b"")
+    return count.isdigit() and count.strip(b"0") != b""
+
+
 def retry_of(caller: Caller, raw: bytes, headers: dict[bytes, bytes]) -> tuple[str | None, int]:
     """Of equal requests the same, where the client may send one again; and how long its answer is kept for that."""
     key = headers.get(b"idempotency-key")

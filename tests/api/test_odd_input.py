@@ -42,3 +42,35 @@ async def test_a_body_that_is_nested_too_deep_for_its_idempotency_key_is_refused
     body, headers = f'{{{ASKED},"x":{DEEP}}}', {"Idempotency-Key": "k1", "Content-Type": "application/json"}
     answer = await client.http.post(CHAT, content=body, headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "body")
+
+
+async def test_a_fields_name_is_not_said_at_its_whole_length(node: ApiNode) -> None:
+    """In ASCII it would be three times as long as it came, and stand in the answer twice."""
+    client = await node.tenant("acme")
+    for name in ("p402", "metadata", "x"):
+        body = f'{{{ASKED},"{"é" * 500_000}":1}}' if name == "x" else f'{{{ASKED},"{name}":{{"{"é" * 500_000}":[]}}}}'
+        answer = await client.http.post(CHAT, content=body.encode())
+        assert answer.status_code == 400 and len(answer.content) < 4_000, name
+
+
+async def test_no_nul_is_booked_and_its_field_is_named(node: ApiNode) -> None:
+    client = await node.tenant("acme")
+    for said, param in (
+        ('{"x": "a\\u0000"}', "metadata.x"),
+        ('{"tags": ["\\u0000"]}', "metadata.tags[0]"),
+        ('{"task": "\\u0000"}', "metadata.task"),
+    ):
+        answer = await client.http.post(CHAT, content=f'{{{ASKED},"metadata":{said}}}')
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("count", "joins"), [("1", True), ("0", False), ("00", False), ("", False), ("-1", False), ("x", False)]
+)
+async def test_only_a_count_above_zero_is_a_retry(node: ApiNode, count: str, joins: bool) -> None:
+    """Anything else that says nothing of a first try buys an answer of its own."""
+    client, ids = await node.tenant("acme"), []
+    for said in ("0", count):
+        headers = {"X-Stainless-Retry-Count": said}
+        ids.append((await client.http.post(CHAT, content=f"{{{ASKED}}}", headers=headers)).json()["id"])
+    assert (ids[0] == ids[1]) is joins
