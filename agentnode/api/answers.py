@@ -7,10 +7,9 @@ from typing import Any
 import orjson
 
 from engine import Chunk, Completion, Usage
+from ledger.accounts import NANOS_PER_CREDIT
 from ledger.errors import AgentNodeError
 from ledger.money import usd_exact, usd_fields
-
-NANOS_PER_CREDIT = 10_000_000
 
 Header = tuple[bytes, bytes]
 
