@@ -32,9 +32,11 @@ def main() -> None:
     tasks = a2a.measure(environment)
     out.print("[dim]reserve and capture on one hot budget …[/]")
     spend = json.loads(_output("benchmarks.spend"))
+    out.print("[dim]settlements, beside the x402 package's facilitator …[/]")
+    settled = json.loads(_output("benchmarks.settlements"))
     gateways = gateway.measure(out)
     results = {"at": int(time.time()), "machine": _machine(), "startup": starts, "a2a_echo": tasks, "spend": spend}
-    results["gateway"] = gateways
+    results |= {"gateway": gateways, "settlements": settled}
     _RESULTS.mkdir(exist_ok=True)
     path = _RESULTS / f"{results['at']}.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
@@ -60,7 +62,25 @@ def _print(out: Console, results: dict[str, Any]) -> None:
             f"spend on {database.replace('_', ', ')}: {row['cycles_per_s']} reserve-and-capture cycles/s, "
             f"p50 {row['reserve_p50_ms']} ms, p99 {row['reserve_p99_ms']} ms (64 clients, one hot budget)"
         )
+    _print_settlements(out, results["settlements"])
     out.print("\n" + ", ".join(f"{name} {value}" for name, value in results["machine"].items()), style="dim")
+
+
+def _print_settlements(out: Console, chains: dict[str, Any]) -> None:
+    table = Table("settlements", "at once", "settled", "per s", "RPC calls", "in exchanges", box=None)
+    for chain, systems in chains.items():
+        for system, figures in systems.items():
+            if isinstance(figures, str):
+                out.print(f"[bold red]settlements on {chain}: {figures}[/]")
+                continue
+            for name, row in figures.items():
+                if name == "verify":
+                    out.print(f"verify, {system} on {chain}: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms")
+                    continue
+                settled = f"{row['settled']:.0f} of {row['asked']}"
+                cells = (settled, str(row["per_s"]), str(row["rpc"]), str(row["http"]))
+                table.add_row(f"{system}, {chain}", name.removeprefix("at_"), *cells)
+    out.print(table)
 
 
 def _machine() -> dict[str, str]:

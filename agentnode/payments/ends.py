@@ -8,6 +8,7 @@ from sqlmodel import col, select
 
 from agentnode.payments.journal import Journal, Mined
 from agentnode.payments.tables import UNPAID_POINTS, JournalMark, PaymentIntent, PaymentReceipt, Settlement
+from ledger.accounts import receipt_budget
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
@@ -98,7 +99,8 @@ class Ends:
         intent = await session.get(PaymentIntent, row.payment_id)
         if received is None or intent is None:
             return
-        ours, theirs = tenant_account(self._operator), f"wallet:{row.payer}"
+        ours = receipt_budget(received.id).id if intent.fills_purse else tenant_account(self._operator)
+        theirs = f"wallet:{row.payer}"
         from_account, to_account = (ours, theirs) if name == "reorged" else (theirs, ours)
         session.add(
             Movement(

@@ -26,8 +26,8 @@ _INSTALL_TIMEOUT_S = 600
 @contextlib.contextmanager
 def portkey(upstream_url: str) -> Iterator[Gateway]:
     """Portkey's gateway on Node, as its package starts it in production, without its console."""
-    node, npm = _node()
-    folder = _copied("portkey", "package.json", "package-lock.json")
+    node, npm = node_and_npm()
+    folder = copied("portkey", "package.json", "package-lock.json")
     _once(folder, [node, *npm, "ci", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"])
     port = free_port()
     script = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
@@ -45,7 +45,7 @@ def portkey(upstream_url: str) -> Iterator[Gateway]:
 @contextlib.contextmanager
 def litellm(upstream_url: str) -> Iterator[Gateway]:
     """LiteLLM's proxy with one model and a master key; without a database, so that it keeps no spend."""
-    folder = _copied("litellm", "requirements.lock")
+    folder = copied("litellm", "requirements.lock")
     uv = shutil.which("uv", path=f"{_ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is None:
         raise NotMeasured("no uv: make setup brings it")
@@ -82,7 +82,7 @@ def litellm(upstream_url: str) -> Iterator[Gateway]:
         yield Gateway("litellm", f"{url}/v1/chat/completions", (pid,), {"Authorization": "Bearer sk-bench"})
 
 
-def _node() -> tuple[str | Path, list[str | Path]]:
+def node_and_npm() -> tuple[str | Path, list[str | Path]]:
     """Node and how to run npm with it: the machine's own, else the wheel's, whose npm must be called by its script."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
@@ -95,7 +95,7 @@ def _node() -> tuple[str | Path, list[str | Path]]:
     return wheel / "bin" / "node", [wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
 
 
-def _copied(name: str, *files: str) -> Path:
+def copied(name: str, *files: str) -> Path:
     folder = _FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
