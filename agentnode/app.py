@@ -151,7 +151,13 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         await runtime.start()
         pushing = asyncio.create_task(sender.run())
         settling = asyncio.create_task(paid.run()) if paid else None
-        reconciling = ((5, paid.reconciler.tick), (60, paid.routes.refresh)) if paid else ()
+        reconciling: tuple[ticking.Tick, ...] = ()
+        if paid:
+            reconciling = (
+                (5, paid.reconciler.tick),
+                (60, paid.routes.refresh),
+                (600, paid.gate.forget_unpaid),
+            )
         ticks = (
             *reconciling,
             (5, Sweeper(database, spend, clock).sweep),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlmodel import col, delete, select
 
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
@@ -21,6 +21,9 @@ from ledger.events import EventDraft, Events
 from ledger.ids import new_id
 from ledger.money import Asset
 from ledger.spend import Spend
+
+_KEEP_UNPAID_US = 3_600 * SECOND_US
+"""A payment that is being checked while its quote ends must still find its price."""
 
 
 class TollGate:
@@ -124,6 +127,18 @@ class TollGate:
         await self._refuse_spent(offered, asked)
         entry = await self._facilitator.settle(asked.payment_id, offered, asked)
         return await self._book.receipt(asked, entry)
+
+    async def forget_unpaid(self) -> int:
+        """Drops the prices of purchases that a payment was tried on and none was journaled for; how many."""
+        journaled = select(Settlement.id).where(Settlement.payment_id == PaymentIntent.id)
+        unpaid = delete(PaymentIntent).where(
+            col(PaymentIntent.fills_purse),
+            col(PaymentIntent.status) != "paid",
+            col(PaymentIntent.expires_at_us) < self._clock.now_us() - _KEEP_UNPAID_US,
+            ~journaled.exists(),
+        )
+        async with self._database.write() as session:
+            return int((await session.exec(unpaid)).rowcount)
 
     async def outcome(self, task_id: str) -> Receipt | PaymentRefused | None:
         """What became of a task's payment; None where none was journaled. Raises SettlementPending."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from paid_http import CHAT, Buyer, chat, decoded, encoded
+from payments_world import World, signed_payload
+from sqlmodel import update
 
 from agentnode.cli.local import accounts
+from agentnode.payments import PaymentRefused
+from agentnode.payments.submission import read_authorization
+from agentnode.payments.tables import PaymentIntent
 from ledger.accounts import SCOPES
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, usdc
@@ -189,3 +195,20 @@ def test_what_only_a_tenant_has_needs_its_key(node: NodeProcess) -> None:
     for said in ({"session_id": "sess_1"}, {"tenant_id": "acme"}):
         assert node.http.post(CHAT, json=chat(p402=said)).status_code == 401
     assert node.http.post(CHAT, json=chat(model="no/such-model")).status_code in (400, 404)
+
+
+async def test_what_was_tried_and_not_paid_leaves_no_row(world: World) -> None:
+    """Strangers who sign without money do not fill the disk; a purchase that was paid stays."""
+    poor, payer = world.chain.funded("0"), world.chain.funded("1")
+    gate, asked = world.payments.gate, await world.require()
+    tries = [replace(asked, payment_id=name, task_id=name) for name in ("pay_poor", "pay_good")]
+    offers = [read_authorization(signed_payload(world.chain, who, asked), asked) for who in (poor, payer)]
+    with pytest.raises(PaymentRefused):
+        await gate.purchase(tries[0], offers[0])
+    await gate.purchase(tries[1], offers[1])
+    async with world.database.write() as session:
+        await session.exec(update(PaymentIntent).values(expires_at_us=0))
+    assert await gate.forget_unpaid() == 1
+    assert await gate.requirement("pay_poor") is None
+    assert await gate.requirement("pay_good") is not None
+    assert await gate.requirement(asked.task_id) is not None
