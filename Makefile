@@ -46,7 +46,7 @@ tck: $(READY) ## the official A2A suites against the example agent: make tck TCK
 	@TCK=$(TCK) TCK03=$(TCK03) $(BIN)/python -m tests.interop.tck
 
 prove: $(READY) ## the long rounds: more workers, more crashes, both databases
-	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs -n 2 --dist loadfile
+	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs -n 4 --dist loadfile
 
 bench: $(READY) ## figures beside a named rival, as JSON too
 	@$(BIN)/python -m benchmarks
