@@ -37,7 +37,7 @@ check: $(READY) ## lint, format, types, imports
 	@$(BIN)/lint-imports --no-cache
 
 test: $(READY) ## the whole test suite, Python only: SQLite for all, PostgreSQL from its wheel
-	@$(BIN)/pytest tests --ignore=tests/interop -n 4 --dist loadfile
+	@$(BIN)/pytest tests --ignore=tests/interop -n 4 --dist loadfile --no-loadscope-reorder
 
 interop: $(READY) ## other people's clients, and the contracts rebuilt: needs the npm registry once
 	@$(BIN)/pytest tests/interop -rs
@@ -46,7 +46,7 @@ tck: $(READY) ## the official A2A suites against the example agent: make tck TCK
 	@TCK=$(TCK) TCK03=$(TCK03) $(BIN)/python -m tests.interop.tck
 
 prove: $(READY) ## the long rounds: more workers, more crashes, both databases
-	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs -n 4 --dist loadfile
+	@AGENTNODE_PROVE=1 $(BIN)/pytest tests --ignore=tests/interop --timeout 1200 -rs -n 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY) ## figures beside a named rival, as JSON too
 	@$(BIN)/python -m benchmarks

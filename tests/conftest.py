@@ -28,6 +28,12 @@ def postgres_uri() -> Iterator[str]:
         server.cleanup()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The rooms whose tests start processes and wait for clocks come first, so that none is left for the end."""
+    first = ("scenarios", "promises", "payments", "hire", "sell", "docs", "cli")
+    items.sort(key=lambda item: not any(f"/tests/{room}/" in item.path.as_posix() for room in first))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_url" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("database") is not None

@@ -13,7 +13,7 @@ import pytest
 from agentnode.settings import Settings
 from ledger.database import Database
 from tests.engine.test_engine_crash import sweep
-from tests.rounds import rounds
+from tests.rounds import LONG, rounds
 from tests.scenarios.engine_books import books_of
 from tests.scenarios.engine_load import Answer, Load
 from tests.scenarios.engine_node import EngineNode, new_key, running, settings_of, upstream
@@ -22,6 +22,7 @@ from tests.upstream import FakeUpstream, run_upstream
 POINTS = (0, 1, 3)
 """After so many chunks of a stream the upstream waits; with a whole answer it waits at 0."""
 ENDINGS = ("nothing", "client gone", "database gone", "SIGTERM", "crash")
+pytestmark = [pytest.mark.database] if LONG else []
 CALLS = 2 * rounds(2)
 """At once, half of them streamed."""
 
@@ -32,7 +33,6 @@ def waiting_upstream() -> Iterator[FakeUpstream]:
         yield started
 
 
-@pytest.mark.database
 def test_each_upstream_call_has_one_priced_row(
     tmp_path: Path,
     database_url: str,

@@ -20,6 +20,7 @@ from tests.a2a.a2a_world import message
 from tests.rounds import LONG
 
 HOUSE = Path(__file__).parent.parent.parent
+pytestmark = [pytest.mark.database] if LONG else []
 STREAMS, ROUNDS = (20, 10) if LONG else (6, 1)
 HEADERS = {"A2A-Version": "1.0"}
 
@@ -64,7 +65,6 @@ def said(steps: list[Any]) -> str:
     return text
 
 
-@pytest.mark.database
 async def test_a_worker_dies_and_who_listens_goes_on_at_another(
     database: Database, record_property: Callable[[str, object], None]
 ) -> None:
@@ -104,7 +104,6 @@ async def _goes_on(http: httpx.AsyncClient, origin: str, seen: list[Any]) -> int
     return len(whole)
 
 
-@pytest.mark.database
 async def test_sent_again_is_one_task(database: Database) -> None:
     """Twenty times in parallel at two workers: one task by its key, and one by its message's id while it is open."""
 
