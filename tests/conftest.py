@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -42,31 +43,58 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database of the test's own, which other processes can open too."""
+    """The URL of a database of the test's own, which other processes can open too: empty, but for who asks for
+    `database` too."""
+    has_tables = "database" in request.fixturenames
     if database_kind == "sqlite":
-        return f"sqlite:///{tmp_path / 'node.db'}"
-    return create_postgres_database(request.getfixturevalue("postgres_uri"))
+        path = tmp_path / "node.db"
+        if has_tables:
+            shutil.copy(request.getfixturevalue("sqlite_with_tables"), path)
+        return f"sqlite:///{path}"
+    template = request.getfixturevalue("postgres_with_tables") if has_tables else "template1"
+    return create_postgres_database(request.getfixturevalue("postgres_uri"), template)
+
+
+@pytest.fixture(scope="session")
+def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to copy: to make the tables anew for each test took a seventh of the whole run."""
+    path = tmp_path_factory.mktemp("with-tables") / "node.db"
+    asyncio.run(_make_tables(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_with_tables(postgres_uri: str) -> str:
+    """The name of a database to copy."""
+    url = create_postgres_database(postgres_uri)
+    asyncio.run(_make_tables(url))
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A database with the tables of every package."""
-    from agentnode.migrations import LOCATIONS
-
     opened = Database(database_url)
-    await opened.upgrade(LOCATIONS)
     yield opened
     await opened.close()
 
 
-def create_postgres_database(server_uri: str) -> str:
+async def _make_tables(url: str) -> None:
+    from agentnode.migrations import LOCATIONS
+
+    made = Database(url)
+    await made.upgrade(LOCATIONS)
+    await made.close()
+
+
+def create_postgres_database(server_uri: str, template: str = "template1") -> str:
     name = f"t{uuid.uuid4().hex[:12]}"
 
     async def create() -> None:
         import asyncpg
 
         connection = await asyncpg.connect(server_uri)
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         await connection.close()
 
     asyncio.run(create())

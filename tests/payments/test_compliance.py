@@ -114,6 +114,8 @@ async def test_the_open_facilitator_stops_where_the_days_gas_ends(
     """Each is counted at the most that it promised to pay; the node's own payments are not counted."""
     async with opened(chain, database, tmp_path) as world:
         payments = world.payments
+        for _ in range(60):
+            chain.rpc("evm_mine")  # a young chain's gas becomes cheaper with every block
         sender, seller = payments.queue._sending.address, chain.funded("0").address
         price_wei = 400_000 * (await payments.broadcaster.terms(sender))[1].max_fee_per_gas
         gas = GasBudget(payments.journal, payments.broadcaster, SystemClock(), sender, int(price_wei * 1.1))
