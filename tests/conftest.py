@@ -1,4 +1,5 @@
-"""Databases for tests: SQLite for all, PostgreSQL (from its wheel) too for what is marked `database`."""
+"""What tests of several rooms use: databases (SQLite for all, PostgreSQL from its wheel too for what is marked
+`database`), and an upstream."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import pytest
 
 from ledger.database import Database
 from tests.promises.table import pytest_terminal_summary  # noqa: F401  a hook, which pytest finds here by its name
+from tests.upstream import FakeUpstream, run_upstream
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +87,19 @@ async def _make_tables(url: str) -> None:
     made = Database(url)
     await made.upgrade(LOCATIONS)
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def upstream_process() -> Iterator[FakeUpstream]:
+    """One for all tests of a run; `upstream` is the same, as new."""
+    with run_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
+    upstream_process.reset()
+    return upstream_process
 
 
 def create_postgres_database(server_uri: str, template: str = "template1") -> str:

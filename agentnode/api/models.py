@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,25 +16,41 @@ from ledger.money import usd_fields
 def router(models: Models) -> APIRouter:
     """Open without a key. `/v1` lists what can be called here, `/api/v2` also what waits for a key."""
     routes = APIRouter()
+    here = Page(models, lambda model: models.is_available(model.provider))
+    everything = Page(models, lambda model: True)
 
     @routes.get("/v1/models")
     async def callable_here() -> Response:
-        return _json(listed(models, [model for model in models.all() if models.is_available(model.provider)]))
+        return Response(here.content(), media_type="application/json")
 
     @routes.get("/v1/models/{model_id:path}")
     async def one(model_id: str) -> Response:
         model = models.one(model_id)
-        return _json(card(model, models.is_available(model.provider)))
+        content = orjson.dumps(card(model, models.is_available(model.provider)))
+        return Response(content, media_type="application/json")
 
     @routes.get("/api/v2/models")
     async def known() -> Response:
-        return _json(listed(models, models.all()))
+        return Response(everything.content(), media_type="application/json")
 
     return routes
 
 
-def listed(models: Models, shown: list[Model]) -> dict[str, Any]:
-    return {"object": "list", "data": [card(model, models.is_available(model.provider)) for model in shown]}
+class Page:
+    """A list of over a thousand models, open to strangers: written again only when a price or a model has changed."""
+
+    def __init__(self, models: Models, shows: Callable[[Model], bool]) -> None:
+        self._models, self._shows = models, shows
+        self._shown: list[Model] | None = None
+        self._content = b""
+
+    def content(self) -> bytes:
+        known = self._models.all()
+        if known != self._shown:  # a model that has not changed is the same object, so this takes microseconds
+            data = [card(model, self._models.is_available(model.provider)) for model in known if self._shows(model)]
+            self._content = orjson.dumps({"object": "list", "data": data})
+        self._shown = known
+        return self._content
 
 
 def card(model: Model, available: bool) -> dict[str, Any]:
@@ -71,7 +88,3 @@ def facts(model: Model, available: bool) -> dict[str, Any]:
 
 def _seconds(day: str | None) -> int:
     return 0 if day is None else int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
-
-
-def _json(body: Any) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")

@@ -12,24 +12,12 @@ import pytest
 
 from tests.scenarios.engine_node import reading
 from tests.scenarios.gateway import Gateway, User, upstream_table
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream
 
 BIG = {"max_tokens": 900}
 """Can cost 0.0018 USD and its prompt; SMALL can cost a tenth of that, and does a hundredth."""
 SMALL = {"max_tokens": 1}
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def upstream_process() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,11 +13,13 @@ from api_node import ApiNode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnode.api.models import Page
 from agentnode.app import build
 from agentnode.cli.local import accounts, policies
 from agentnode.settings import load
-from engine import OFFLINE, Model, compare, picks
+from engine import OFFLINE, Catalog, Model, Models, Providers, compare, picks, with_known
 from engine.catalog import Price, Rate
+from tests.ledger.parts import SetClock
 
 M1 = {
     "id": "m1",
@@ -60,6 +63,20 @@ async def test_openais_list_is_open_and_has_what_can_be_called(node: ApiNode) ->
     assert {each["available"] for each in everything} == {True, False}
     free = [each for each in everything if each["free"]]
     assert free and all(each["price_source"].startswith("openrouter.ai calls it free") for each in free)
+
+
+def test_a_list_that_was_written_is_given_again_until_a_price_changes() -> None:
+    """DeepSeek's prices are halved at night."""
+    clock, upstreams = SetClock(), with_known([], {})
+    page = Page(Models(Catalog.load(upstreams), Providers([]), upstreams, clock), lambda model: True)
+    written, shown = page.content(), set()
+    assert page.content() is written
+    for _ in range(24):
+        clock.pass_s(3_600)
+        by_id = {each["id"]: each for each in json.loads(page.content())["data"]}
+        shown.add(by_id["deepseek/deepseek-chat"]["input_usd_per_mtok_exact"])
+        assert page.content() is page.content()
+    assert shown == {"0.27", "0.135"}
 
 
 async def test_one_model_is_found_by_any_of_its_names(node: ApiNode) -> None:

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.scenarios.gateway import Gateway, User, upstream_table
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream
 
 HELLO: Any = [{"role": "user", "content": "hello there"}]
 WEATHER: Any = {
@@ -18,18 +18,6 @@ WEATHER: Any = {
 }
 CALLS = [{"name": "weather", "arguments": '{"city":"Bern"}'}, {"name": "weather", "arguments": '{"city":"Rome"}'}]
 BASES = ("/v1", "/api/v2")
-
-
-@pytest.fixture(scope="module")
-def upstream_process() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,14 @@
-"""The upstream, one process for all engine tests, told to behave before each."""
+"""An engine before the upstream."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from ledger.database import Database
 from tests.engine.world import World, built
-from tests.upstream import FakeUpstream, run_upstream
-
-
-@pytest.fixture(scope="session")
-def upstream_process() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
+from tests.upstream import FakeUpstream
 
 
 @pytest.fixture

@@ -24,19 +24,7 @@ from ledger.vault import Vault
 from tests.ledger.accounts.world import ACME, opened
 from tests.ledger.parts import MemoryKey
 from tests.scenarios.gateway import Gateway, upstream_table
-from tests.upstream import FakeUpstream, run_upstream
-
-
-@pytest.fixture(scope="module")
-def upstream_process() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
+from tests.upstream import FakeUpstream
 
 
 @contextlib.contextmanager

@@ -18,23 +18,11 @@ import pytest
 from tests.conftest import create_postgres_database
 from tests.rounds import LONG
 from tests.scenarios.gateway import Gateway, User, asked, upstream_table
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream
 
 COUNT = "X-Stainless-Retry-Count"
 CALLS = [{"name": "weather", "arguments": '{"city":"Bern"}'}]
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def upstream_process() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"] if LONG else ["sqlite"])

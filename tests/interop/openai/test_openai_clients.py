@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.interop.openai.clients import ROOT, Node, install, running_node
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream
 
 CLIENTS = ("node_sdk.mjs", "langchain_js.mjs", "langchain_python.py", "litellm_client.py")
 pytestmark = [
@@ -22,18 +22,6 @@ pytestmark = [
     ),
     pytest.mark.parametrize("client", CLIENTS),
 ]
-
-
-@pytest.fixture(scope="module")
-def upstream_process() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
-    upstream_process.reset()
-    return upstream_process
 
 
 @pytest.fixture(scope="module")
