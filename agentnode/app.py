@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -78,7 +77,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     clock, owner = SystemClock(), new_id("proc")
     database = Database(settings.database)
     await database.upgrade(LOCATIONS)
-    password, _ = open_password(settings.data, _environment(settings))
+    password, _ = open_password(settings.data, settings.over(os.environ))
     keys = NodeKeys.open(settings.data / "keys", password)
     wallets = Keystore(settings.data / "wallets", password)
     web = GuardedClient(settings.reachable_nets)
@@ -221,8 +220,3 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     card = agent_card(settings.name, settings.description, __version__, settings.url, skills)
     app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts), clock.now_us(), keys.sign))
     return app
-
-
-def _environment(settings: Settings) -> dict[str, Any]:
-    said = {"AGENTNODE_KEYSTORE_PASSWORD": settings.keystore_password} if settings.keystore_password else {}
-    return {**os.environ, **said}

@@ -120,6 +120,11 @@ class Settings(BaseModel):
     def url(self) -> str:
         return self.origin.rstrip("/") or f"http://{self.host}:{self.port}"
 
+    def over(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment, with the password that is said here in the place of its own."""
+        said = {"AGENTNODE_KEYSTORE_PASSWORD": self.keystore_password} if self.keystore_password else {}
+        return {**environment, **said}
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'agentnode.db'}"

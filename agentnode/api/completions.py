@@ -17,7 +17,7 @@ from agentnode.api.auth import caller_of
 from agentnode.api.errors import render
 from agentnode.api.incoming import Part, Room, delivery_of, in_one_order, is_retry, read_body, retry_of
 from agentnode.api.keyed import Keyed
-from agentnode.api.served import Asked, Served, send_whole
+from agentnode.api.served import Asked, Served
 from agentnode.api.till import Till
 from engine import Call, CompletionRequest, SessionBudgetExceeded, attribution_of, options_of
 from ledger.accounts import AccountBook, Accounts, Caller, tightest
@@ -110,9 +110,10 @@ class Completions:
             if asked.is_streamed:
                 await serve.stream(asked, await serve.first(asked, retried), receive, send)
             elif key is None:
-                await send_whole(await serve.whole(asked, retried), send)
+                await (await serve.whole(asked, retried)).send(send)
             else:
-                await send_whole(await self._keyed.reply(caller, key, raw, lambda: serve.whole(asked, retried)), send)
+                reply = await self._keyed.reply(caller, key, raw, lambda: serve.whole(asked, retried))
+                await reply.send(send)
         except SessionBudgetExceeded:
             if asked.options.session_id is not None:
                 await self._sessions.note_refused(asked.options.session_id)

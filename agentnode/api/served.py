@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Send
 
 from agentnode.api.answers import Header, chunk_bytes, error_frame, headers_of, usage_chunk, whole
 from agentnode.hire import ChatBuyer, NothingToBuy
-from agentnode.payments import Reply
+from agentnode.payments import Reply, disconnected
 from engine import Call, Chunk, Completion, CompletionRequest, Engine, Options, UpstreamBusy, as_chunks
 from ledger.accounts import Account
 from ledger.errors import AgentNodeError
@@ -164,16 +164,6 @@ async def _send_all(
 
 async def _replayed(completion: Completion) -> AsyncGenerator[list[Chunk], None]:
     yield as_chunks(completion)
-
-
-async def send_whole(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.content})
-
-
-async def disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _part(content: bytes) -> Message:

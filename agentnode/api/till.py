@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from agentnode.api.errors import render
 from agentnode.api.incoming import delivery_of
-from agentnode.api.served import Asked, Served, disconnected, send_whole
-from agentnode.payments import Header, Offer, PaymentNeeded, Reply, Sale, Toll, request_hash
+from agentnode.api.served import Asked, Served
+from agentnode.payments import Header, Offer, PaymentNeeded, Reply, Sale, Toll, disconnected, request_hash
 from engine import Call, CompletionRequest, FundsInsufficient, Options, Quote, attribution_of, options_of
 from ledger.accounts import ANONYMOUS, Account, AccountBook, tightest
 from ledger.errors import AgentNodeError, InvalidInput, KeyInvalid
@@ -52,7 +52,7 @@ class Till:
         )
         sale = await self._toll.take(offer, scope["headers"])
         if isinstance(sale, Reply):
-            return await send_whole(sale, send)
+            return await sale.send(send)
         try:
             await self._serve_paid(order, offer, sale, receive, send, request_id)
         except Exception as error:
@@ -88,7 +88,7 @@ class Till:
         stayed = not leaving.done()
         leaving.cancel()
         try:
-            await send_whole(reply, send)
+            await reply.send(send)
         finally:
             await self._toll.sent(sale, stayed)
 

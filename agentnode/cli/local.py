@@ -92,7 +92,7 @@ async def accounts(settings: Settings) -> AsyncIterator[Accounts]:
     from trust.keystore import open_password
 
     async with database(settings) as opened:
-        password, _ = open_password(settings.data, _environment(settings))
+        password, _ = open_password(settings.data, settings.over(os.environ))
         yield Accounts(opened, SystemClock(), NodeKeys.open(settings.data / "keys", password))
 
 
@@ -127,13 +127,8 @@ def keystore(settings: Settings) -> Keystore:
     from trust.keystore import Keystore, open_password
 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password, _ = open_password(settings.data, _environment(settings))
+    password, _ = open_password(settings.data, settings.over(os.environ))
     return Keystore(settings.data / "wallets", password)
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    said = {"AGENTNODE_KEYSTORE_PASSWORD": settings.keystore_password} if settings.keystore_password else {}
-    return {**os.environ, **said}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
 
-from agentnode.payments.deliveries import Reply
+from agentnode.payments.deliveries import LONGEST_KEPT, Reply, disconnected
 from agentnode.payments.errors import (
     PaymentNeeded,
     PaymentRefused,
@@ -22,6 +22,7 @@ from agentnode.payments.standing import Standings
 from agentnode.payments.toll import Toll, payment_required
 
 __all__ = [
+    "LONGEST_KEPT",
     "RECEIPT_TYP",
     "X402_EXTENSION_URIS",
     "Header",
@@ -42,6 +43,7 @@ __all__ = [
     "Terms",
     "Toll",
     "TollGate",
+    "disconnected",
     "payment_required",
     "request_hash",
     "wanted_of",

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
+from starlette.types import Receive, Send
 
 from agentnode.payments.errors import PaymentRefused
 from agentnode.payments.headers import Header
@@ -54,6 +55,16 @@ class Reply:
     status: int
     headers: Sequence[Header]
     content: bytes
+
+    async def send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+        await send({"type": "http.response.body", "body": self.content})
+
+
+async def disconnected(receive: Receive) -> None:
+    """Until the caller, whose request was read, has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class Deliveries:

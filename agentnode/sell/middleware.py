@@ -6,22 +6,19 @@ app.add_middleware(PaidRoutes, prices={"GET /report": "0.01", "POST /draw/*": "0
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentnode.sell.opening import opened
-from agentnode.sell.paid import Paid, Price
+from agentnode.sell.paid import Paid, Price, refused
 from agentnode.settings import load
 from ledger.errors import AgentNodeError, InvalidInput, Unavailable
 from ledger.money import usd_exact, usd_nanos
 
-_log = logging.getLogger(__name__)
 _ROUTE = re.compile(r"(?:([A-Z]+) )?(/[\x21-\x7e]*)")
 
 
@@ -43,7 +40,9 @@ class PaidRoutes:
         elif self._paid is not None:
             await self._paid(scope, receive, send)
         elif scope["type"] == "http" and self._price_of(scope) is not None:
-            await _refused(send)
+            # Nothing that has a price is served where nobody could be paid.
+            error = Unavailable("payments are not open: the server did not run the application's lifespan")
+            await refused(error).send(send)
         else:
             await self._app(scope, receive, send)
 
@@ -81,11 +80,3 @@ def _priced(route: str, usd: str) -> tuple[str | None, str, Price]:
 
 def _fits(pattern: str, path: str) -> bool:
     return path.startswith(pattern[:-1]) if pattern.endswith("/*") else path == pattern
-
-
-async def _refused(send: Send) -> None:
-    """Nothing that has a price is served where nobody could be paid."""
-    error = Unavailable("payments are not open: the server did not run the application's lifespan")
-    head = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": error.status, "headers": head})
-    await send({"type": "http.response.body", "body": orjson.dumps({"error": error.as_dict()})})

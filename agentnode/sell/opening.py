@@ -38,8 +38,7 @@ async def opened(settings: Settings) -> AsyncIterator[Toll]:
         database = Database(settings.database)
         stack.push_async_callback(database.close)
         await database.upgrade(LOCATIONS)
-        said = {"AGENTNODE_KEYSTORE_PASSWORD": settings.keystore_password} if settings.keystore_password else {}
-        password, _ = open_password(settings.data, {**os.environ, **said})
+        password, _ = open_password(settings.data, settings.over(os.environ))
         keys = NodeKeys.open(settings.data / "keys", password)
         wallets = Keystore(settings.data / "wallets", password)
         spend, events = Spend(database, clock, owner), Events(database)

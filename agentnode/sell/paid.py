@@ -6,23 +6,28 @@ What fails leaves the payment on its receipt: an exception, and every answer fro
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agentnode.payments import Offer, PaymentNeeded, Reply, Sale, Toll, payment_required, request_hash
+from agentnode.payments import (
+    LONGEST_KEPT,
+    Offer,
+    PaymentNeeded,
+    Reply,
+    Sale,
+    Toll,
+    disconnected,
+    payment_required,
+    request_hash,
+)
 from ledger.errors import AgentNodeError, InvalidInput
 from ledger.spend import Hold
 
-_log = logging.getLogger(__name__)
-
 MAX_BODY_BYTES = 10_000_000
 """Of a request: what is bought is known by it, so it is read whole before its price is asked."""
-LONGEST_KEPT = 1_000_000
-"""Of an answer that is kept for who was gone before it came; what is longer is not."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Paid:
         try:
             price = self._price_of(scope) if scope["type"] == "http" else None
         except AgentNodeError as refusal:
-            return await _send(_told(refusal), send)
+            return await refused(refusal).send(send)
         if price is None:
             return await self._app(scope, receive, send)
         try:
@@ -52,9 +57,9 @@ class Paid:
             offer = self._offer(price, scope, raw)
             sale = await self._toll.take(offer, scope["headers"])
         except AgentNodeError as refusal:
-            return await _send(_told(refusal), send)
+            return await refused(refusal).send(send)
         if isinstance(sale, Reply):
-            return await _send(sale, send)
+            return await sale.send(send)
         answer = _Answer(send, sale)
         try:
             await self._sell(offer, sale, scope, raw, receive, answer)
@@ -63,7 +68,7 @@ class Paid:
         except AgentNodeError as failure:
             if answer.began:
                 raise
-            await _send(_told(failure, sale), send)
+            await refused(failure, sale).send(send)
         return None
 
     def _offer(self, price: Price, scope: Scope, raw: bytes) -> Offer:
@@ -111,7 +116,7 @@ class Paid:
             return {"type": "http.disconnect"}
 
         work = asyncio.ensure_future(self._app(scope, again, answer.send))
-        leaving = asyncio.create_task(_disconnected(receive))
+        leaving = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -188,7 +193,7 @@ class _Unsold(Exception):
     """The answer is a failure, or its caller left before any of it came: the payment stays on the receipt."""
 
 
-def _told(error: AgentNodeError, sale: Sale | None = None) -> Reply:
+def refused(error: AgentNodeError, sale: Sale | None = None) -> Reply:
     if isinstance(error, PaymentNeeded):
         return payment_required(error)
     head = [(b"content-type", b"application/json"), *(sale.headers if sale else ())]
@@ -208,13 +213,3 @@ async def _body(receive: Receive) -> bytes:
             raise InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
         if not message.get("more_body", False):
             return b"".join(parts)
-
-
-async def _send(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
-    await send({"type": "http.response.body", "body": reply.content})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
