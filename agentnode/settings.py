@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -64,6 +64,8 @@ class Settings(BaseModel):
     quote_life_s: int = Field(default=600, ge=10)
     max_timeout_s: int = Field(default=300, ge=10)
     settle_timeout_s: float = Field(default=30, gt=0)
+    x402_versions: list[Literal[1, 2]] = Field(default=[2], min_length=1)
+    """In which a 402 over HTTP asks; a payment is taken in either."""
     hold_lease_s: float = Field(default=120, ge=1)
     upstream_first_byte_s: float = Field(default=60, gt=0)
     """How long an upstream may be silent before another is asked."""

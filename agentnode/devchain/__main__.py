@@ -9,6 +9,7 @@ from pathlib import Path
 from ledger.errors import AgentNodeError
 
 from .errors import require_chain_extra
+from .genesis import CHAIN_ID
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,13 +18,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=8545, help="0 takes a free one")
     parser.add_argument("--data", type=Path, default=Path(".agentnode"), help="the folder that keeps the blocks")
+    parser.add_argument("--chain-id", type=int, default=CHAIN_ID, help="for clients that know no other chain")
     parser.add_argument("--parent-pipe", action="store_true", help="stop when standard input ends")
     options = parser.parse_args(arguments)
     try:
         require_chain_extra()
         from .serve import serve
 
-        serve(options.host, options.port, options.data, options.parent_pipe)
+        serve(options.host, options.port, options.data, options.parent_pipe, options.chain_id)
     except AgentNodeError as error:
         return _failed(str(error))
     except OSError as error:

@@ -8,13 +8,12 @@ from eth.exceptions import UnrecognizedTransactionType
 from eth_utils.exceptions import ValidationError
 
 from .envelope import REFUSED, RpcError
-from .genesis import CHAIN_ID
 from .vm import DevChain, DevVM
 
 BLOB_TRANSACTION = 3
 
 
-def decode_transaction(raw: bytes) -> SignedTransactionAPI:
+def decode_transaction(raw: bytes, chain_id: int) -> SignedTransactionAPI:
     """The transaction that `raw` is. Raises RpcError for what is none, or is signed for another chain: py-evm itself
     takes any chain id."""
     try:
@@ -29,8 +28,8 @@ def decode_transaction(raw: bytes) -> SignedTransactionAPI:
         raise RpcError(REFUSED, "transaction type not supported: blobs")
     if decoded.chain_id is None:
         raise RpcError(REFUSED, "only replay-protected (EIP-155) transactions allowed over RPC")
-    if decoded.chain_id != CHAIN_ID:
-        raise RpcError(REFUSED, f"invalid chain id for signer: have {decoded.chain_id} want {CHAIN_ID}")
+    if decoded.chain_id != chain_id:
+        raise RpcError(REFUSED, f"invalid chain id for signer: have {decoded.chain_id} want {chain_id}")
     return decoded
 
 

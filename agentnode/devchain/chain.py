@@ -11,7 +11,7 @@ from eth_typing import BlockNumber
 
 from .blocks import BlockInMaking, decode_transaction
 from .envelope import RpcError
-from .genesis import fingerprint, genesis_accounts
+from .genesis import CHAIN_ID, fingerprint, genesis_accounts
 from .records import Records
 from .storage import ChainFile
 from .vm import DevChain, DevVM, make_chain, open_chain
@@ -30,23 +30,27 @@ class DevelopmentChain:
         self.records = Records(file)
 
     @classmethod
-    def open(cls, path: Path, now_s: Callable[[], int]) -> DevelopmentChain:
+    def open(cls, path: Path, now_s: Callable[[], int], chain_id: int = CHAIN_ID) -> DevelopmentChain:
         """The chain of that file, made where there is none; `now_s` is the wall clock in Unix seconds.
 
         Raises GenesisMismatch or ChainFolderInUse.
         """
         accounts = genesis_accounts()
-        file = ChainFile(path, fingerprint(accounts))
+        file = ChainFile(path, fingerprint(accounts, chain_id))
         records = Records(file)
         if records.has_blocks():
-            return cls(file, open_chain(file.nodes), now_s)
+            return cls(file, open_chain(file.nodes, chain_id), now_s)
         with file.transaction():
-            chain = make_chain(file.nodes, accounts)
+            chain = make_chain(file.nodes, accounts, chain_id)
             records.add(DevVM.get_block_class()(chain.get_canonical_head(), [], []), ())
         return cls(file, chain, now_s)
 
     def close(self) -> None:
         self._file.close()
+
+    @property
+    def chain_id(self) -> int:
+        return self._chain.chain_id
 
     @property
     def head(self) -> BlockHeaderAPI:
@@ -103,7 +107,7 @@ class DevelopmentChain:
             block = BlockInMaking(self._chain, self.pending())
             for raw in raws:
                 try:
-                    decoded = decode_transaction(raw)
+                    decoded = decode_transaction(raw, self.chain_id)
                     if block.transactions and not block.has_room(decoded):
                         break
                     block.take(decoded)

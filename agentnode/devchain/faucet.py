@@ -17,7 +17,7 @@ from ledger.errors import InvalidInput
 
 from .chain import DevelopmentChain
 from .envelope import RpcError
-from .genesis import CHAIN_ID, ETHER, FAUCET, FAUCET_KEY, USDC
+from .genesis import ETHER, FAUCET, FAUCET_KEY, USDC
 from .shapes import data
 from .vm import unsigned_transaction
 
@@ -69,8 +69,9 @@ def _signed(chain: DevelopmentChain, nonce: int, to: Address, value: int, callda
         to=to,
         value=value,
         data=calldata,
+        chain_id=chain.chain_id,
     )
-    raw: bytes = unsigned.as_signed_transaction(PrivateKey(FAUCET_KEY), CHAIN_ID).encode()
+    raw: bytes = unsigned.as_signed_transaction(PrivateKey(FAUCET_KEY), chain.chain_id).encode()
     return raw
 
 

@@ -117,10 +117,10 @@ def genesis_accounts() -> dict[str, GenesisAccount]:
     return accounts
 
 
-def fingerprint(accounts: dict[str, GenesisAccount]) -> str:
+def fingerprint(accounts: dict[str, GenesisAccount], chain_id: int = CHAIN_ID) -> str:
     """Tells one genesis from another: sha256 over the file's format, block 0's header and every account."""
     document = {
-        "header": [FILE_FORMAT, CHAIN_ID, GAS_LIMIT, TIMESTAMP_S, BASE_FEE_WEI],
+        "header": [FILE_FORMAT, chain_id, GAS_LIMIT, TIMESTAMP_S, BASE_FEE_WEI],
         "accounts": {
             address: [account.balance_wei, account.code.hex(), sorted(account.storage.items())]
             for address, account in accounts.items()
@@ -129,12 +129,12 @@ def fingerprint(accounts: dict[str, GenesisAccount]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def description(rpc_url: str) -> dict[str, Any]:
+def description(rpc_url: str, chain_id: int = CHAIN_ID) -> dict[str, Any]:
     """The answer of GET /info (wire.md, Operator's face), and where the other contracts are."""
     return {
         "rpc_url": rpc_url,
-        "chain_id": CHAIN_ID,
-        "network": NETWORK,
+        "chain_id": chain_id,
+        "network": f"eip155:{chain_id}",
         "usdc": {"address": USDC, "name": "USD Coin", "version": "2", "decimals": 6},
         "agentbook": {"address": AGENT_BOOK},
         "accounts": [{"address": address, "private_key": key} for address, key in ACCOUNTS],

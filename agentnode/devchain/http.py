@@ -19,7 +19,7 @@ from .chain import DevelopmentChain
 from .envelope import METHOD_NOT_FOUND, RpcError, answer_body
 from .faucet import give, read_gift
 from .genesis import description
-from .methods import CONSTANTS, Methods
+from .methods import Methods
 from .owner import ChainOwner
 from .shapes import data
 
@@ -34,7 +34,7 @@ class ChainFace:
         return Response(await answer_body(await request.body(), self._answer), media_type="application/json")
 
     async def info(self, _: Request) -> Response:
-        return JSONResponse(description(self._rpc_url))
+        return JSONResponse(description(self._rpc_url, self._owner.chain.chain_id))
 
     async def faucet(self, request: Request) -> Response:
         try:
@@ -44,8 +44,8 @@ class ChainFace:
         return JSONResponse(await self._owner.run(give, self._owner.chain, read_gift(document)))
 
     async def _answer(self, method: str, params: list[Any]) -> Any:
-        if method in CONSTANTS:
-            return CONSTANTS[method]
+        if method in self._methods.constants:
+            return self._methods.constants[method]
         if method == "eth_sendRawTransaction":
             raw = read.data(read.required(params, 0, "transaction"), "transaction")
             return data(await self._owner.send(raw))

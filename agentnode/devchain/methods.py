@@ -12,7 +12,6 @@ from .chain import DevelopmentChain
 from .execution import call, estimate_gas
 from .fees import TIP_WEI, fee_history, gas_price
 from .filters import Filters, get_logs
-from .genesis import CHAIN_ID
 from .reading import block_by_hash, block_by_reference, state_at, with_transactions
 from .shapes import data, quantity, word
 
@@ -21,8 +20,6 @@ Method = Callable[[Params], Any]
 
 # Answered without asking the chain: they are asked before almost every other call.
 CONSTANTS: dict[str, Any] = {
-    "eth_chainId": quantity(CHAIN_ID),
-    "net_version": str(CHAIN_ID),
     "net_listening": True,
     "net_peerCount": "0x0",
     "web3_clientVersion": "agentnode-devchain/1",
@@ -39,6 +36,11 @@ class Methods:
     def __init__(self, chain: DevelopmentChain) -> None:
         self._chain = chain
         self._filters = Filters(chain)
+        self.constants = {
+            **CONSTANTS,
+            "eth_chainId": quantity(chain.chain_id),
+            "net_version": str(chain.chain_id),
+        }
         self.table: dict[str, Method] = {
             "eth_blockNumber": lambda _: quantity(chain.head.block_number),
             "eth_gasPrice": lambda _: quantity(gas_price(chain)),

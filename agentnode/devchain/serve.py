@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
             self.should_exit = True
 
 
-def serve(host: str, port: int, folder: Path, parent_pipe: bool) -> None:
+def serve(host: str, port: int, folder: Path, parent_pipe: bool, chain_id: int) -> None:
     """Blocks until the end. Raises HostNotLoopback, GenesisMismatch or ChainFolderInUse before it serves."""
     bound = loopback_socket(host, port)
     port = bound.getsockname()[1]
@@ -67,7 +67,7 @@ def serve(host: str, port: int, folder: Path, parent_pipe: bool) -> None:
     # The chain's thread never waits for anything: at the usual 5 ms a request would wait that long at each of its
     # system calls, and transactions would not come in time to share a block.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    chain = DevelopmentChain.open(folder / FILE_NAME, lambda: int(time.time()))
+    chain = DevelopmentChain.open(folder / FILE_NAME, lambda: int(time.time()), chain_id)
     config = uvicorn.Config(chain_app(chain, url), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     # uvicorn stops at a signal and then raises it again for who had it before: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):

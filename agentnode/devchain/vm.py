@@ -30,7 +30,7 @@ class DevVM(PragueVM):
 
 
 class DevChain(Chain):
-    chain_id = CHAIN_ID
+    chain_id: int = CHAIN_ID
     vm_configuration = ((BlockNumber(0), DevVM),)
 
     def pending_header(self, now_s: int) -> PragueBlockHeader:
@@ -57,11 +57,13 @@ class DevChain(Chain):
             batch.set(SchemaV1.make_header_chain_gaps_lookup_key(), gaps)
 
 
-def open_chain(nodes: NodeStore) -> DevChain:
-    return DevChain(AtomicDB(nodes))
+def open_chain(nodes: NodeStore, chain_id: int) -> DevChain:
+    chain = DevChain(AtomicDB(nodes))
+    chain.chain_id = chain_id
+    return chain
 
 
-def make_chain(nodes: NodeStore, accounts: dict[str, GenesisAccount]) -> DevChain:
+def make_chain(nodes: NodeStore, accounts: dict[str, GenesisAccount], chain_id: int) -> DevChain:
     """Writes block 0 and its state; inside a transaction."""
     state: Any = {
         to_canonical_address(address): {
@@ -80,16 +82,24 @@ def make_chain(nodes: NodeStore, accounts: dict[str, GenesisAccount]) -> DevChai
         "mix_hash": b"\0" * 32,
     }
     DevChain.from_genesis(AtomicDB(nodes), header, state)
-    return open_chain(nodes)
+    return open_chain(nodes, chain_id)
 
 
 def unsigned_transaction(
-    *, nonce: int, max_fee_per_gas: int, gas: int, to: bytes, value: int, data: bytes, access_list: Any = ()
+    *,
+    nonce: int,
+    max_fee_per_gas: int,
+    gas: int,
+    to: bytes,
+    value: int,
+    data: bytes,
+    access_list: Any = (),
+    chain_id: int = CHAIN_ID,
 ) -> Any:
     """A type-2 transaction without a tip, to be signed or to be tried."""
     builder: Any = DevVM.get_transaction_builder()
     return builder.new_unsigned_dynamic_fee_transaction(
-        chain_id=CHAIN_ID,
+        chain_id=chain_id,
         nonce=nonce,
         max_priority_fee_per_gas=0,
         max_fee_per_gas=max_fee_per_gas,

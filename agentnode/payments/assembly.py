@@ -129,7 +129,9 @@ async def open_payments(
         await gas_from_faucet(settings.rpc_url, account.address)
 
     journal = Journal(database, clock, claims, on_point)
-    terms = Terms(settings.quote_life_s, settings.max_timeout_s, settings.settle_timeout_s)
+    terms = Terms(
+        settings.quote_life_s, settings.max_timeout_s, settings.settle_timeout_s, tuple(settings.x402_versions)
+    )
     own = await _station(settings.network, settings.rpc_url, account, journal, clock)
     chain, asset, proof = own.chain, own.asset, own.proof
     broadcaster = Broadcaster(settings.rpc_url)

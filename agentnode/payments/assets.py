@@ -1,6 +1,9 @@
-"""Which token pays on a network: Circle's where it is deployed, the embedded chain's own where it says so."""
+"""Which token pays on a network: Circle's where it is deployed, an embedded chain's own where it says so."""
 
 from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -9,19 +12,32 @@ from ledger.errors import InvalidInput
 from ledger.money import Asset
 from trust.errors import ChainUnavailable
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 async def usdc_of(network: str, rpc_url: str) -> Asset:
-    """Raises InvalidInput for a network without a known USDC, ChainUnavailable where the embedded chain is silent."""
+    """An embedded chain may be run under another's id (`agentnode devchain --chain-id`): what is on loopback is asked.
+
+    Raises InvalidInput for a network without a known USDC, ChainUnavailable where the embedded chain is silent.
+    """
+    if network not in (EMBEDDED, *USDC):
+        raise InvalidInput("network", f"has no USDC known here; there are {', '.join(USDC)} and {EMBEDDED}")
+    told = await _told(rpc_url) if network == EMBEDDED or urlsplit(rpc_url).hostname in _LOOPBACK else None
+    if told is not None:
+        return Asset(network, told["address"], told["name"], told["version"], told["decimals"])
     if network in USDC:
         return USDC[network]
-    if network != EMBEDDED:
-        raise InvalidInput("network", f"has no USDC known here; there are {', '.join(USDC)} and {EMBEDDED}")
+    raise ChainUnavailable(f"the embedded chain at {rpc_url} does not say which token it has")
+
+
+async def _told(rpc_url: str) -> dict[str, Any] | None:
+    """The token that the chain says it has; None where it says nothing, as any other chain."""
     try:
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-            told = (await client.get(f"{rpc_url.rstrip('/')}/info")).raise_for_status().json()["usdc"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise ChainUnavailable(f"the embedded chain at {rpc_url} does not say which token it has") from error
-    return Asset(network, told["address"], told["name"], told["version"], told["decimals"])
+            told: dict[str, Any] = (await client.get(f"{rpc_url.rstrip('/')}/info")).raise_for_status().json()["usdc"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+    return told
 
 
 async def gas_from_faucet(rpc_url: str, address: str) -> None:

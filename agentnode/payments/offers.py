@@ -102,4 +102,5 @@ class Quotes:
             expires_at_us=expires_s * SECOND_US,
             max_timeout_s=self._terms.max_timeout_s,
             price_version=price_version,
+            x402_versions=self._terms.x402_versions,
         )

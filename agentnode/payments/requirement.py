@@ -20,6 +20,8 @@ class Terms:
     """How long a payer's authorisation is asked to be valid."""
     settle_timeout_s: float = 30.0
     """How long a request waits for the chain before it is answered SETTLEMENT_PENDING."""
+    x402_versions: Sequence[int] = (2,)
+    """Of x402, in which a 402 over HTTP asks: 2 in the header; 1 as the body, which has room for one of them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class PaymentRequirement:
     max_timeout_s: int
     price_version: str = ""
     """Which state of the seller's price list it was made from, where there is one."""
+    x402_versions: Sequence[int] = (2,)
 
     def expired(self, now_us: int) -> bool:
         return now_us >= self.expires_at_us

@@ -74,21 +74,28 @@ class Toll:
 
 
 def payment_required(needed: PaymentNeeded) -> Reply:
-    """The 402: x402's object in the header for version 2, and as the body."""
-    required = needed.required.as_x402(2, needed.problem, _SCHEMES, identifier.declared())
+    """The 402: x402's object of version 2 in the header, and that of the lowest version that is spoken as the body.
+
+    Clients of version 1 read the body; those that know both take the header where there is one.
+    """
+    asked, versions = needed.required, needed.required.x402_versions
+    newest, told = (2, b"payment-response") if 2 in versions else (1, b"x-payment-response")
+    required = asked.as_x402(2, needed.problem, _SCHEMES, identifier.declared())
     headers = [
         (b"content-type", b"application/json"),
-        (b"payment-required", encoded(required)),
         (b"cache-control", b"no-store"),
-        (b"access-control-expose-headers", b"PAYMENT-REQUIRED, PAYMENT-RESPONSE"),
+        (b"access-control-expose-headers", b"PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE"),
     ]
+    if 2 in versions:
+        headers.append((b"payment-required", encoded(required)))
     if isinstance(needed.refusal, PaymentRefused):
         failed = {
             "success": False,
             "errorReason": needed.refusal.x402_code,
             "errorMessage": needed.refusal.reason,
             "transaction": "",
-            "network": needed.required.network_name(2),
+            "network": asked.network_name(newest),
         }
-        headers.append((b"payment-response", encoded(failed)))
-    return Reply(402, tuple(headers), orjson.dumps(required))
+        headers.append((told, encoded(failed)))
+    body = asked.as_x402(1, needed.problem) if 1 in versions else required
+    return Reply(402, tuple(headers), orjson.dumps(body))

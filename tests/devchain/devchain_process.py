@@ -22,9 +22,12 @@ from agentnode.devchain import CHAIN_ID, artifact
 class ChainProcess:
     """`python -m agentnode.devchain` over a folder; ends with `stop` or `kill`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chain_id: int = CHAIN_ID) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agentnode.devchain", "--parent-pipe", "--port", "0", "--data", str(folder)],
+            [
+                *(sys.executable, "-m", "agentnode.devchain", "--parent-pipe", "--port", "0"),
+                *("--data", str(folder), "--chain-id", str(chain_id)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

