@@ -39,8 +39,8 @@ check: $(READY) ## lint, format, types, imports
 test: $(READY) ## the whole test suite, Python only: SQLite for all, PostgreSQL from its wheel
 	@$(BIN)/pytest tests --ignore=tests/interop -n 4 --dist loadfile --no-loadscope-reorder
 
-interop: $(READY) ## other people's clients, and the contracts rebuilt: needs the npm registry once
-	@$(BIN)/pytest tests/interop -rs
+interop: $(READY) ## other people's clients, and the contracts rebuilt: needs npm once; make interop X402A2A=DIR
+	@X402A2A=$(X402A2A) $(BIN)/pytest tests/interop -rs
 
 tck: $(READY) ## the official A2A suites against the example agent: make tck TCK=DIR TCK03=DIR
 	@TCK=$(TCK) TCK03=$(TCK03) $(BIN)/python -m tests.interop.tck
