@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 
 from agentnode import __version__, ticking
-from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes, sold
+from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes, security_schemes, sold
 from agentnode.api import (
     auth,
     bazaar,
@@ -29,6 +29,7 @@ from agentnode.api import (
     receipts,
     requests,
     served,
+    sign_in,
     till,
 )
 from agentnode.api.accounts import account_routers
@@ -157,6 +158,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
                 (60, paid.routes.refresh),
                 (600, paid.gate.forget_unpaid),
             )
+        if shop:
+            reconciling = (*reconciling, (600, shop.sign_ins.forget))
         ticks = (
             *reconciling,
             (5, Sweeper(database, spend, clock).sweep),
@@ -213,10 +216,14 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(facilitator.router(paid.front if paid else None))
     app.include_router(payments.router(gate, Overview(database, clock), needs))
     app.include_router(pushed.router(outbox, needs))
-    app.include_router(receipts.router(shop.standings if shop else None))
+    sign_ins = shop.sign_ins if shop else None
+    app.include_router(receipts.router(shop.standings if shop else None, sign_ins, settings.url))
+    app.include_router(sign_in.router(sign_ins, resource))
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))
-    card = agent_card(settings.name, settings.description, __version__, settings.url, skills)
-    app.router.routes.extend(routes(runtime, card, auth.authenticator(accounts), clock.now_us(), keys.sign))
+    schemes = security_schemes(settings.url, signs_in=sign_ins is not None)
+    card = agent_card(settings.name, settings.description, __version__, settings.url, skills, schemes)
+    authenticate = auth.authenticator(accounts, sign_ins, resource)
+    app.router.routes.extend(routes(runtime, card, authenticate, clock.now_us(), keys.sign))
     return app

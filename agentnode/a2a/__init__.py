@@ -7,7 +7,7 @@ from a2a.types.a2a_pb2 import AgentCard
 from starlette.routing import BaseRoute
 
 from agentnode.a2a.answers import Answer, Done, NeedsInput, Piece, Rejected
-from agentnode.a2a.card import Sign, agent_card, card_routes
+from agentnode.a2a.card import Sign, agent_card, card_routes, security_schemes
 from agentnode.a2a.endpoint import REST_PATH, RPC_PATH, Authenticate, a2a_routes
 from agentnode.a2a.errors import (
     SkillFailed,
@@ -59,5 +59,6 @@ __all__ = [
     "card_routes",
     "echo",
     "routes",
+    "security_schemes",
     "sold",
 ]

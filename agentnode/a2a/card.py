@@ -31,7 +31,31 @@ PURE_PATH = f"{RPC_PATH}{WELL_KNOWN[0]}"
 _CACHE_CONTROL = "public, max-age=300"
 
 
-def agent_card(name: str, description: str, version: str, origin: str, skills: Skills) -> pb.AgentCard:
+SIGN_IN_PATH = f"{RPC_PATH}/sign-in"
+
+
+def security_schemes(origin: str, signs_in: bool) -> dict[str, pb.SecurityScheme]:
+    """How a caller may say who it is, none of which is required: a tenant's key, and the wallet that paid."""
+    bearer = pb.HTTPAuthSecurityScheme(scheme="Bearer", description="A tenant's API key: its own tasks and budgets.")
+    schemes = {"apiKey": pb.SecurityScheme(http_auth_security_scheme=bearer)}
+    if signs_in:
+        wallet = pb.APIKeySecurityScheme(
+            location="header",
+            name="SIGN-IN-WITH-X",
+            description=f"x402's sign-in-with-x: a payer lists its tasks. The challenge: {origin}{SIGN_IN_PATH}",
+        )
+        schemes["wallet"] = pb.SecurityScheme(api_key_security_scheme=wallet)
+    return schemes
+
+
+def agent_card(
+    name: str,
+    description: str,
+    version: str,
+    origin: str,
+    skills: Skills,
+    schemes: Mapping[str, pb.SecurityScheme] | None = None,
+) -> pb.AgentCard:
     """The card of a node that answers at `origin` (`https://host`). It says what is so."""
     interfaces = [
         (binding, version, path)
@@ -58,6 +82,7 @@ def agent_card(name: str, description: str, version: str, origin: str, skills: S
         ),
         default_input_modes=skills.input_modes,
         default_output_modes=["text/plain"],
+        security_schemes=schemes,
         skills=[
             pb.AgentSkill(
                 id=skill.id,

@@ -1,6 +1,6 @@
 """Whose task it is: another's looks missing.
 
-A task made without a key has no owner: its id is the secret (hard case 32).
+A task made without a key has no owner: its id is the secret (hard case 32). Who has paid for a task may see it too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,14 @@ class Whose:
     async def visible(self, task_id: str, caller: Caller) -> Task:
         """Raises TaskMissing, for another's too."""
         task = await self._reader.task(task_id) if _TASK_ID.fullmatch(task_id) else None
-        if task is None or task.tenant_id not in (ANONYMOUS.tenant_id, caller.tenant_id):
+        if task is None or not _sees(caller, task):
             raise TaskMissing
         return task
+
+
+def _sees(caller: Caller, task: Task) -> bool:
+    paid = caller.payer is not None and caller.payer == task.payer
+    return paid or task.tenant_id in (ANONYMOUS.tenant_id, caller.tenant_id)
 
 
 def listed(which: Filter, caller: Caller) -> Filter | None:

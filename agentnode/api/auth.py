@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Request
 
+from agentnode.payments import SignIns
 from ledger.accounts import ANONYMOUS, Accounts, Caller
-from ledger.errors import KeyInvalid
+from ledger.errors import KeyInvalid, NotOffered
 
 JsonBody = Annotated[dict[str, Any], Body()]
 Needs = Callable[..., Any]
@@ -45,10 +47,18 @@ def needs(accounts: Accounts) -> Needs:
     return scoped
 
 
-def authenticator(accounts: Accounts) -> Callable[[Request], Awaitable[Caller]]:
-    """For routes that are open, and serve a key's tenant where one is sent."""
+def authenticator(accounts: Accounts, sign_ins: SignIns | None, uri: str) -> Callable[[Request], Awaitable[Caller]]:
+    """For routes that are open, and serve a key's tenant where one is sent, and what a wallet paid for that signs in.
+
+    `uri` is what is signed in to. `sign_ins` is None on a node that cannot be paid.
+    """
 
     async def authenticate(request: Request) -> Caller:
-        return await caller_of(accounts, request.headers.get("authorization"))
+        caller = await caller_of(accounts, request.headers.get("authorization"))
+        if "sign-in-with-x" not in request.headers:
+            return caller
+        if sign_ins is None:
+            raise NotOffered("SIGN-IN-WITH-X", "is for what a wallet has paid, and this node cannot be paid")
+        return replace(caller, payer=await sign_ins.payer(request.headers.raw, uri))
 
     return authenticate

@@ -11,7 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from agentnode.payments import PaymentNeeded, Reply, SettlementPending, payment_required
+from agentnode.payments import (
+    PaymentNeeded,
+    Reply,
+    SettlementPending,
+    SignInNeeded,
+    payment_required,
+    sign_in_required,
+)
 from ledger.errors import AgentNodeError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
@@ -49,6 +56,8 @@ def render(error: AgentNodeError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, PaymentNeeded):
         return _with(payment_required(error), headers)
+    if isinstance(error, SignInNeeded):
+        return _with(sign_in_required(error), headers)
     if isinstance(error, SettlementPending):
         headers["Location"] = error.location
     # In ASCII: a message that quotes what was sent can hold text that has no UTF-8.

@@ -1,16 +1,31 @@
-"""`GET /api/v2/receipts/{id}`: what a receipt has left. The id is the payer's secret, as a payment's is."""
+"""`/api/v2/receipts`: what a receipt has left, for who has its id, the payer's secret; all, for who signs in."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from agentnode.payments import PaymentsAbsent, Standings
+from agentnode.payments import PaymentsAbsent, SignInNeeded, SignInRefused, SignIns, Standings
+
+_PATH = "/api/v2/receipts"
 
 
-def router(standings: Standings | None) -> APIRouter:
-    routes = APIRouter(prefix="/api/v2/receipts")
+def router(standings: Standings | None, sign_ins: SignIns | None, origin: str) -> APIRouter:
+    routes = APIRouter(prefix=_PATH)
+    uri = origin + _PATH
+
+    @routes.get("")
+    async def listed(request: Request) -> dict[str, Any]:
+        if standings is None or sign_ins is None:
+            raise PaymentsAbsent
+        try:
+            payer = await sign_ins.payer(request.headers.raw, uri)
+        except SignInRefused as refusal:
+            raise SignInNeeded(uri, sign_ins.declared(uri), refusal) from refusal
+        if payer is None:
+            raise SignInNeeded(uri, sign_ins.declared(uri))
+        return {"object": "list", "data": [each.shown() for each in await standings.of_payer(payer)]}
 
     @routes.get("/{receipt_id}")
     async def receipt(receipt_id: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from agentnode.api.errors import render
 from agentnode.api.incoming import delivery_of
 from agentnode.api.served import Asked, Served
-from agentnode.payments import Header, Offer, PaymentNeeded, Reply, Sale, Toll, disconnected, request_hash
+from agentnode.payments import Header, Offer, Reply, Sale, Toll, disconnected, request_hash
 from engine import Call, CompletionRequest, FundsInsufficient, Options, Quote, attribution_of, options_of
 from ledger.accounts import ANONYMOUS, Account, AccountBook, tightest
 from ledger.errors import AgentNodeError, InvalidInput, KeyInvalid
@@ -72,7 +72,7 @@ class Till:
                     account = await self._book.open_payer(sale.payer, sale.purse_id)
                     await serve(order.on(account, sale, request_id), sale, receive, send)
             except FundsInsufficient as refusal:
-                raise PaymentNeeded(self._toll.required(offer), refusal) from refusal
+                raise self._toll.needed(offer, refusal) from refusal
 
     async def _streamed(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
         if not await self._serve.stream(asked, None, receive, send, sale.headers):

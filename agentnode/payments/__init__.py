@@ -8,6 +8,8 @@ from agentnode.payments.errors import (
     PaymentUnknown,
     QuoteExpired,
     SettlementPending,
+    SignInNeeded,
+    SignInRefused,
 )
 from agentnode.payments.gate import TollGate
 from agentnode.payments.headers import Header
@@ -18,8 +20,9 @@ from agentnode.payments.overview import Overview, wanted_of
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.sales import Sale
+from agentnode.payments.sign_in import SignIns
 from agentnode.payments.standing import Standings
-from agentnode.payments.toll import Toll, payment_required
+from agentnode.payments.toll import Toll, payment_required, sign_in_required
 
 __all__ = [
     "LONGEST_KEPT",
@@ -39,6 +42,9 @@ __all__ = [
     "Reply",
     "Sale",
     "SettlementPending",
+    "SignInNeeded",
+    "SignInRefused",
+    "SignIns",
     "Standings",
     "Terms",
     "Toll",
@@ -46,5 +52,6 @@ __all__ = [
     "disconnected",
     "payment_required",
     "request_hash",
+    "sign_in_required",
     "wanted_of",
 ]

@@ -24,6 +24,7 @@ from ledger.work import ClaimLost
 LEASE_S = 60
 KEEP_S = 24 * 3600
 LONGEST_KEPT = 1_000_000
+_LOOKED_AT = 20
 _TENANT = "public"
 """Whose vault it is: all payers without a key share it."""
 
@@ -76,6 +77,21 @@ class Deliveries:
         asked = select(Delivery.id).where(Delivery.payer == payer, Delivery.identifier == identifier)
         async with self._database.read() as session:
             return (await session.exec(asked)).first()
+
+    async def bought(self, payer: str, input_hash: str) -> Reply | None:
+        """The newest answer that the payer has bought to this request; None where none is kept.
+
+        Raises RequestInProgress while one that it pays for is at work.
+        """
+        asked = select(Delivery).where(Delivery.payer == payer, Delivery.input_hash == input_hash)
+        async with self._database.read() as session:
+            for row in await session.exec(asked.order_by(col(Delivery.created_at_us).desc()).limit(_LOOKED_AT)):
+                if row.state == "working" and row.lease_until_us > self._clock.now_us():
+                    raise RequestInProgress("what you pay for is still at work", retry_after_ms=1_000)
+                kept = await self._vault.get(session, _TENANT, _ref(row.id), 0)
+                if kept is not None:
+                    return _unpacked(kept)
+        return None
 
     async def begin(self, wanted: Wanted) -> Begun | Reply:
         """The right to deliver; or the answer, where it was made and the payer may have it again.

@@ -10,12 +10,16 @@ QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask ag
 SettlementPending     409  SETTLEMENT_PENDING: the money may have moved; ask again with the same payload
 PaymentUnknown        404  PAYMENT_NOT_FOUND
 ReceiptUnknown        404  RECEIPT_NOT_FOUND
+SignInNeeded          402  SIGN_IN_REQUIRED: the wallet that paid has this, and signing in shows who that is
+SignInRefused         401  SIGN_IN_REFUSED: the proof proves nothing here; has the extension's code and a new challenge
+AnswerNotKept         404  ANSWER_NOT_KEPT: who signed in has bought no answer to this that is still kept
 PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from ledger.errors import AgentNodeError, Conflict, NotFound, Unavailable
 from ledger.money import usd_exact
@@ -31,6 +35,20 @@ X402Code = Literal[
     "NETWORK_MISMATCH",
     "INVALID_AMOUNT",
     "SETTLEMENT_FAILED",
+]
+
+
+SignInCode = Literal[
+    "invalid_siwx_domain_mismatch",
+    "invalid_siwx_uri_mismatch",
+    "invalid_siwx_unsupported_chain",
+    "invalid_siwx_chain_id",
+    "invalid_siwx_issued_at",
+    "invalid_siwx_issued_at_in_future",
+    "invalid_siwx_issued_at_too_old",
+    "invalid_siwx_nonce",
+    "invalid_siwx_malformed_signature",
+    "invalid_siwx_signature",
 ]
 
 
@@ -86,14 +104,20 @@ class FacilitatorAbsent(Unavailable):
 class PaymentNeeded(AgentNodeError):
     """A request over HTTP that a payment would cure: `required` is what to pay.
 
-    `refusal` is why the payment that came with it does not pay, None where none came.
+    `refusal` is why the payment that came with it does not pay, None where none came; `extensions` are what x402's
+    object says beside the price.
     """
 
     code = "PAYMENT_REQUIRED"
     status = 402
 
-    def __init__(self, required: PaymentRequirement, refusal: AgentNodeError | None = None) -> None:
-        self.required, self.refusal = required, refusal
+    def __init__(
+        self,
+        required: PaymentRequirement,
+        refusal: AgentNodeError | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.required, self.refusal, self.extensions = required, refusal, extensions or {}
         super().__init__(f"this costs {usd_exact(required.price_usd_nanos)} USD; pay it with x402")
 
     @property
@@ -125,6 +149,41 @@ class SettlementPending(Conflict):
     def __init__(self, payment_id: str) -> None:
         self.payment_id = payment_id
         super().__init__(f"the settlement of {payment_id} is not final; ask again with the same payload")
+
+
+class SignInNeeded(AgentNodeError):
+    """This is for the wallet that paid; no payment gets it. `extensions` has the challenge to sign."""
+
+    code = "SIGN_IN_REQUIRED"
+    status = 402
+
+    def __init__(self, resource: str, extensions: Mapping[str, Any], refusal: SignInRefused | None = None) -> None:
+        self.resource, self.extensions = resource, extensions
+        why = f"; {refusal.message}" if refusal is not None else ""
+        super().__init__(f"sign in with the wallet that paid (SIGN-IN-WITH-X){why}")
+
+
+class SignInRefused(AgentNodeError):
+    """The proof does not show here who its sender is. `siwx_code` is one of x402's extension `sign-in-with-x`.
+
+    `extensions` has a new challenge, once it is known what was asked for.
+    """
+
+    code = "SIGN_IN_REFUSED"
+    status = 401
+
+    def __init__(self, siwx_code: SignInCode, reason: str) -> None:
+        self.siwx_code, self.extensions = siwx_code, dict[str, Any]()
+        super().__init__(f"{siwx_code}: {reason}")
+
+    def as_dict(self) -> dict[str, Any]:
+        return super().as_dict() | ({"extensions": self.extensions} if self.extensions else {})
+
+
+class AnswerNotKept(NotFound):
+    """The wallet that signed in has bought no answer to this request, or it is kept no longer."""
+
+    code = "ANSWER_NOT_KEPT"
 
 
 class PaymentUnknown(NotFound):

@@ -115,6 +115,10 @@ class Sales:
         paid_usd_nanos = asked.asset.nanos_from_atomic(receipt.amount_atomic)
         return Sale(receipt, paid_usd_nanos, begun, sent.dialect, asked.resource)
 
+    async def bought(self, offer: Offer, payer: str) -> Reply | None:
+        """What this payer was answered to the same request. Raises RequestInProgress while that is at work."""
+        return await self._deliveries.bought(payer, offer.input_hash)
+
     @contextlib.asynccontextmanager
     async def at_work(self, sale: Sale) -> AsyncIterator[None]:
         """Keeps the right while the work lasts. Whatever is raised means that it came to nothing."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agentnode.payments.assembly import Payments
 from agentnode.payments.deliveries import Deliveries
 from agentnode.payments.sales import Sales
+from agentnode.payments.sign_in import SignIns
 from agentnode.payments.standing import Standings
 from agentnode.payments.toll import Toll
 from ledger.clock import Clock
@@ -19,10 +20,12 @@ from trust.keys import NodeKeys
 @dataclass(frozen=True)
 class Shop:
     toll: Toll
+    sign_ins: SignIns
     standings: Standings
 
 
 def open_shop(paid: Payments, database: Database, clock: Clock, keys: NodeKeys, vault: Vault, spend: Spend) -> Shop:
     deliveries = Deliveries(database, clock, vault)
     sales = Sales(paid.gate, paid.book, paid.quotes, deliveries, paid.chain, spend, keys, clock)
-    return Shop(Toll(sales), Standings(paid.book, deliveries, spend, paid.asset))
+    sign_ins = SignIns(database, clock, keys, paid.chain, paid.asset.network)
+    return Shop(Toll(sales, sign_ins), sign_ins, Standings(paid.book, deliveries, spend, paid.asset))

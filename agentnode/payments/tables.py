@@ -171,6 +171,7 @@ class Delivery(Row, table=True):
         CheckConstraint("state IN ('working', 'done', 'received')", name="state_known"),
         Index("uq_delivery_counter", "receipt_id", "counter", unique=True),
         Index("uq_delivery_identifier", "payer", "identifier", unique=True),
+        Index("ix_delivery_bought", "payer", "input_hash"),
     )
 
     id: str = Field(primary_key=True)
@@ -187,3 +188,12 @@ class Delivery(Row, table=True):
     fence: int = Field(default=1, sa_type=BigInteger)
     lease_until_us: int = Field(sa_type=BigInteger)
     created_at_us: int = Field(sa_type=BigInteger)
+
+
+class UsedSignIn(Row, table=True):
+    """The nonce of a challenge that a wallet has answered: each is good once. Deleted when the challenge has ended."""
+
+    __tablename__ = "used_sign_in"
+
+    nonce: str = Field(primary_key=True)
+    ends_at_us: int = Field(sa_type=BigInteger, index=True)

@@ -13,39 +13,50 @@ import orjson
 
 from agentnode.payments import identifier
 from agentnode.payments.deliveries import Reply
-from agentnode.payments.errors import ComplianceBlocked, PaymentNeeded, PaymentRefused, QuoteExpired
+from agentnode.payments.errors import (
+    AnswerNotKept,
+    ComplianceBlocked,
+    PaymentNeeded,
+    PaymentRefused,
+    QuoteExpired,
+    SignInNeeded,
+    SignInRefused,
+)
 from agentnode.payments.headers import Header, encoded, read_payment
 from agentnode.payments.offers import Offer
-from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.sales import Sale, Sales
+from agentnode.payments.sign_in import SignIns
+from ledger.errors import AgentNodeError
 from ledger.spend import Hold
 
 _SCHEMES = ("exact", "receipt")
 
 
 class Toll:
-    def __init__(self, sales: Sales) -> None:
-        self._sales = sales
+    def __init__(self, sales: Sales, sign_ins: SignIns) -> None:
+        self._sales, self._sign_ins = sales, sign_ins
 
     async def take(self, offer: Offer, headers: Iterable[Header]) -> Sale | Reply:
         """The sale that the request's payment opens, or the answer it has bought before and not received.
 
+        Without a payment, who signs in gets again what it has bought by the same request, while that is kept.
         Raises PaymentNeeded where there is no payment or it does not pay, InvalidInput for a header that cannot be
         read, SettlementPending, RequestInProgress, Conflict, Unavailable.
         """
         sent = read_payment(headers)
         if sent is None:
-            raise PaymentNeeded(self._sales.required(offer))
+            return await self._given_again(offer, headers)
         try:
             return await self._sales.take(offer, sent)
         except ComplianceBlocked:
             raise  # no payment of this payer would cure it
         except (PaymentRefused, QuoteExpired) as refusal:
-            raise PaymentNeeded(self._sales.required(offer), refusal) from refusal
+            raise self.needed(offer, refusal) from refusal
 
-    def required(self, offer: Offer) -> PaymentRequirement:
-        """The price as it is asked now."""
-        return self._sales.required(offer)
+    def needed(self, offer: Offer, refusal: AgentNodeError | None = None) -> PaymentNeeded:
+        """The price as it is asked now, and why what came does not do."""
+        extensions = identifier.declared() | self._sign_ins.declared(offer.resource)
+        return PaymentNeeded(self._sales.required(offer), refusal, extensions)
 
     def at_work(self, sale: Sale) -> AbstractAsyncContextManager[None]:
         """Keeps the sale while its work lasts; whatever is raised inside leaves the receipt unspent."""
@@ -56,7 +67,7 @@ class Toll:
         try:
             return await self._sales.hold(sale)
         except PaymentRefused as refusal:
-            raise PaymentNeeded(self._sales.required(offer), refusal) from refusal
+            raise self.needed(offer, refusal) from refusal
 
     async def charge(self, sale: Sale, hold: Hold) -> None:
         await self._sales.charge(sale, hold)
@@ -72,6 +83,18 @@ class Toll:
         """The answer has left. Who was there to have it gets it again only under a name that it gave."""
         await self._sales.sent(sale, received)
 
+    async def _given_again(self, offer: Offer, headers: Iterable[Header]) -> Reply:
+        try:
+            payer = await self._sign_ins.payer(headers, offer.resource)
+        except SignInRefused as refusal:
+            raise self.needed(offer, refusal) from refusal
+        if payer is None:
+            raise self.needed(offer)
+        reply = await self._sales.bought(offer, payer)
+        if reply is None:
+            raise self.needed(offer, AnswerNotKept(f"{payer} has bought no answer to this that is kept; pay for one"))
+        return reply
+
 
 def payment_required(needed: PaymentNeeded) -> Reply:
     """The 402: x402's object of version 2 in the header, and that of the lowest version that is spoken as the body.
@@ -80,7 +103,7 @@ def payment_required(needed: PaymentNeeded) -> Reply:
     """
     asked, versions = needed.required, needed.required.x402_versions
     newest, told = (2, b"payment-response") if 2 in versions else (1, b"x-payment-response")
-    required = asked.as_x402(2, needed.problem, _SCHEMES, identifier.declared())
+    required = asked.as_x402(2, needed.problem, _SCHEMES, needed.extensions)
     headers = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
@@ -99,3 +122,21 @@ def payment_required(needed: PaymentNeeded) -> Reply:
         headers.append((told, encoded(failed)))
     body = asked.as_x402(1, needed.problem) if 1 in versions else required
     return Reply(402, tuple(headers), orjson.dumps(body))
+
+
+def sign_in_required(needed: SignInNeeded) -> Reply:
+    """A 402 that no payment cures: our error is its body, and x402's object in the header asks for nothing but who."""
+    asked = {
+        "x402Version": 2,
+        "error": needed.message,
+        "resource": {"url": needed.resource, "description": "", "mimeType": "application/json"},
+        "accepts": [],
+        "extensions": dict(needed.extensions),
+    }
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"payment-required", encoded(asked)),
+        (b"cache-control", b"no-store"),
+        (b"access-control-expose-headers", b"PAYMENT-REQUIRED"),
+    ]
+    return Reply(402, tuple(headers), orjson.dumps({"error": needed.as_dict()}))

@@ -52,14 +52,16 @@ async def opened(settings: Settings) -> AsyncIterator[Toll]:
         await paid.reconciler.start()
         settling = asyncio.create_task(paid.run())
         stack.push_async_callback(_ended, settling)
+        shop = open_shop(paid, database, clock, keys, vault, spend)
         ticks = (
             (5, paid.reconciler.tick),
             (60, paid.routes.refresh),
             (5, Sweeper(database, spend, clock).sweep),
             (600, vault.delete_ended),
+            (600, shop.sign_ins.forget),
         )
         with ticking.scheduled(ticks):
-            yield open_shop(paid, database, clock, keys, vault, spend).toll
+            yield shop.toll
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

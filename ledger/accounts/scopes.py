@@ -21,7 +21,7 @@ OPERATOR = "node"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `payer` is the address that a payment has proved, where one did."""
+    """Who asks. `payer` is the address, in lower case, that a payment or a sign-in has proved, where one did."""
 
     tenant_id: str
     key_id: str | None

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from agentnode.app import build
 from agentnode.hire.tables import HireCall
 from agentnode.payments import metadata
-from agentnode.payments.errors import X402Code
+from agentnode.payments.errors import SignInCode, X402Code
 from agentnode.payments.tables import POINTS
 from agentnode.sell import wrap_from_table
 from agentnode.settings import Settings, load
@@ -158,6 +158,11 @@ def test_the_payment_page_names_the_extension() -> None:
     keys = [metadata.STATUS, metadata.REQUIRED, metadata.PAYLOAD, metadata.RECEIPTS, metadata.ERROR, metadata.VERSION]
     for named in (*metadata.X402_EXTENSION_URIS, *keys, *get_args(X402Code)):
         assert f"`{named}" in text, named
+
+
+def test_the_page_on_payments_over_http_names_why_a_sign_in_is_refused() -> None:
+    for code in get_args(SignInCode):
+        assert f"`{code}`" in page("payments-http.md"), code
 
 
 def test_every_rule_of_a_listing_stands_on_its_page() -> None:
