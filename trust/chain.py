@@ -139,6 +139,11 @@ class ChainView:
         answer = await self._ask("eth_getBlockByNumber", hex(number), False)
         return None if answer is None else _parsed(lambda block: read_hash(block["hash"]), answer)
 
+    async def block_time_s(self, number: int) -> int:
+        """When a block was made, Unix seconds. Raises ChainUnavailable where there is none of that number."""
+        answer = await self._ask("eth_getBlockByNumber", hex(number), False)
+        return _parsed(lambda block: read_quantity(block["timestamp"]), answer)
+
     async def call(self, to: str, data: bytes, gas: int | None = None) -> bytes:
         """What a contract answers at the latest block. Raises CallReverted where it refuses or its gas ends."""
         request = {"to": to, "data": "0x" + data.hex()} | ({"gas": hex(gas)} if gas is not None else {})

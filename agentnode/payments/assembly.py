@@ -25,6 +25,7 @@ from agentnode.payments.gate import TollGate
 from agentnode.payments.journal import Journal
 from agentnode.payments.networks import EMBEDDED, chain_id_of
 from agentnode.payments.offers import Quotes
+from agentnode.payments.overtaken import Overtaken
 from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
 from agentnode.payments.receipt_book import OPERATOR, ReceiptBook
@@ -147,7 +148,8 @@ async def open_payments(
         free = station.asset.network == EMBEDDED
         return LocalFacilitator(
             *(station.scheme, journal, station.asset, account.address, pay_to, terms.settle_timeout_s, clock),
-            *(routes, compliance, None if free else gas),
+            *(routes, compliance, Overtaken(journal, station.chain, station.asset, clock, terms.quote_life_s)),
+            None if free else gas,
         )
 
     facilitator = facilitator_on(own)
@@ -170,7 +172,7 @@ async def open_payments(
             journal,
             Ends(journal, database, clock, OPERATOR),
             *(proofs, broadcaster, chain, claims, clock),
-            *(asset, pay_to, account.address),
+            *(asset, pay_to, account.address, terms.quote_life_s),
         ),
         stations=(own, *others.values()),
         broadcaster=broadcaster,

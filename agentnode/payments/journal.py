@@ -78,11 +78,12 @@ class Journal(Entries):
     def point(self, name: str) -> None:
         self._on_point(name)
 
-    async def plan(self, plan: Plan) -> Settlement:
+    async def plan(self, plan: Plan, found: Mined | None = None) -> Settlement:
         """Journal an authorisation that was verified, or find it already there for the same payment.
 
-        Raises PaymentRefused DUPLICATE_NONCE where it pays, or paid, for something else, or where another payer's
-        authorisation for the same payment came first; QuoteExpired where the payment was closed meanwhile.
+        With `found` it is confirmed: somebody else had broadcast it before it came here. Raises PaymentRefused
+        DUPLICATE_NONCE where it pays, or paid, for something else, or where another payer's authorisation for the same
+        payment came first; QuoteExpired where the payment was closed meanwhile.
         """
         entry = self._entry(plan)
         offered = plan.authorization
@@ -90,12 +91,17 @@ class Journal(Entries):
             async with self._database.write() as session:
                 await self._refuse_closed(session, plan.payment_id)
                 entry = await self._revived(session, entry) or entry
+                for column, value in (self.moved(found) if found else {}).items():
+                    setattr(entry, column, value)
                 session.add(entry)
         except IntegrityError:
             standing = await self.of_authorization(offered)
             if standing is None or not plan.payment_id or standing.payment_id != plan.payment_id:
                 raise PaymentRefused("DUPLICATE_NONCE", "this authorisation or this task is paid for already") from None
             return standing
+        if found is not None:
+            self.point("confirmed")
+            return entry
         self.point("planned")
         self.wake.set()
         return entry

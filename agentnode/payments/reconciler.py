@@ -10,7 +10,7 @@ from agentnode.payments.ends import UNKNOWN_PURCHASE, Ends
 from agentnode.payments.journal import Journal, Mined
 from agentnode.payments.proof import Proof, Unclear, mined
 from agentnode.payments.tables import Settlement
-from ledger.clock import SECOND_US, Clock
+from ledger.clock import SECOND_US, Clock, seconds
 from ledger.errors import Unavailable
 from ledger.ids import new_id
 from ledger.money import Asset
@@ -44,6 +44,7 @@ class Reconciler:
         asset: Asset,
         payee: str,
         sender: str,
+        buyers_come_s: int,
     ) -> None:
         self._journal = journal
         self._ends = ends
@@ -55,6 +56,7 @@ class Reconciler:
         self._asset = asset
         self._payee = payee.lower()
         self._sender = sender.lower()
+        self._buyers_come_s = buyers_come_s
         self._searched_at_us = 0
 
     async def start(self) -> None:
@@ -73,7 +75,7 @@ class Reconciler:
             for entry in await self._journal.watched():
                 await self._looked(entry)
             if self._clock.now_us() - self._searched_at_us > _SEARCH_EVERY_US:
-                await self._search()
+                await self._search(seconds(self._clock.now_us()) - self._buyers_come_s)
         finally:
             await self._claims.release(claim)
 
@@ -123,8 +125,11 @@ class Reconciler:
             except RpcRefused as refused:
                 _log.info("settlement %s is not taken again: %s", entry.id, refused)
 
-    async def _search(self) -> None:
-        """From where the last search ended: payments to this node whose authorisation the journal does not know."""
+    async def _search(self, until_s: int | None = None) -> None:
+        """From where the last search ended: payments to this node whose authorisation the journal does not know.
+
+        Of those that were mined after `until_s` the buyer may still come with the payload (`overtaken`): they wait.
+        """
         network = self._asset.network
         head = (await self._chain.head()).number
         mark = await self._journal.mark(network)
@@ -136,17 +141,26 @@ class Reconciler:
             hashes = list(dict.fromkeys(log.tx_hash for log in logs))
             older = False
             for tx_hash in hashes:
-                older = await self._forgotten(tx_hash) or older
+                unknown = await self._unknown(tx_hash)
+                if unknown and until_s is not None and await self._mined_s(unknown[0]) > until_s:
+                    head = last = unknown[0].planned_block - 1
+                    break
+                older = await self._forgotten(tx_hash, unknown) or older
             await self._ends.searched(network, last, older)
             first = last + 1
         if mark is None:
             await self._ends.searched(network, head)
         self._searched_at_us = self._clock.now_us()
 
-    async def _forgotten(self, tx_hash: str) -> bool:
-        """Journals what a transaction paid here and the journal does not know; true where we had sent it ourselves."""
+    async def _mined_s(self, entry: Settlement) -> int:
+        return await self._chain.block_time_s(entry.planned_block)
+
+    async def _unknown(self, tx_hash: str) -> list[Settlement]:
         receipt = await self._chain.receipt(tx_hash)
-        unknown = [entry for entry in self._paid_in(receipt) if not await self._known(entry)] if receipt else []
+        return [entry for entry in self._paid_in(receipt) if not await self._known(entry)] if receipt else []
+
+    async def _forgotten(self, tx_hash: str, unknown: list[Settlement]) -> bool:
+        """Journals what a transaction paid here and the journal does not know; true where we had sent it ourselves."""
         for entry in unknown:
             _log.warning("%s paid %s in %s: %s", entry.payer, entry.amount_atomic, tx_hash, UNKNOWN_PURCHASE)
             await self._ends.unclaimed(entry)

@@ -12,7 +12,8 @@ from agentnode.payments.compliance import Compliance
 from agentnode.payments.errors import FacilitatorAbsent, PaymentRefused, SettlementPending
 from agentnode.payments.facilitators.gas import GasBudget
 from agentnode.payments.facilitators.routes import OWN, Routes
-from agentnode.payments.journal import Carriage, Journal
+from agentnode.payments.journal import Carriage, Journal, Plan
+from agentnode.payments.overtaken import Overtaken
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.submission import Authorization, check_terms, read_authorization
@@ -36,6 +37,7 @@ class LocalFacilitator:
         clock: Clock,
         routes: Routes,
         compliance: Compliance,
+        overtaken: Overtaken,
         gas: GasBudget | None = None,
     ) -> None:
         self._scheme = scheme
@@ -47,14 +49,27 @@ class LocalFacilitator:
         self._clock = clock
         self._routes = routes
         self._compliance = compliance
+        self._overtaken = overtaken
         self._gas = gas
 
     async def settle(self, payment_id: str, offered: Authorization, asked: PaymentRequirement) -> Settlement:
-        """Check, journal, and wait for the end.
+        """Check, journal, and wait for the end; what somebody else has broadcast already has ended.
 
         Raises what ExactScheme.plan and `end_of` do, ComplianceBlocked, ComplianceUnchecked, FacilitatorAbsent.
         """
         carriage = await self._carriage(offered, asked)
+        try:
+            return await self._settled(payment_id, offered, asked, carriage)
+        except PaymentRefused as refused:
+            found = await self._overtaken.found(offered) if refused.x402_code == "DUPLICATE_NONCE" else None
+            if found is None:
+                raise
+            by_nobody = Carriage(compliance_version=carriage.compliance_version)
+            return await self._journal.plan(Plan(payment_id, offered, "", found.block_number, by_nobody), found)
+
+    async def _settled(
+        self, payment_id: str, offered: Authorization, asked: PaymentRequirement, carriage: Carriage
+    ) -> Settlement:
         payload, requirements = _library_shapes(offered, asked.accepts_v2())
         return await self.end_of(await self._scheme.plan(payload, requirements, payment_id, offered, carriage))
 
@@ -96,7 +111,9 @@ class LocalFacilitator:
             else:
                 if self._gas is not None and OWN in self._routes.order(self._asset.network)[:1]:
                     await self._gas.check()
-                entry = await self.settle(payment_id, self._read(outer, asked), asked)
+                # Not `settle`: another seller may take "settled" for "not used before".
+                offered = self._read(outer, asked)
+                entry = await self._settled(payment_id, offered, asked, await self._carriage(offered, asked))
         except PaymentRefused as refused:
             return {**failed, "errorReason": refused.x402_code, "errorMessage": refused.reason}
         except SettlementPending as pending:

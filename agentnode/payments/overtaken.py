@@ -1,0 +1,50 @@
+"""A payment that somebody else broadcast before it came here: its buyer has paid, and gets the work, once."""
+
+from __future__ import annotations
+
+from agentnode.payments.journal import Journal, Mined
+from agentnode.payments.proof import mined
+from agentnode.payments.schemes.authorship import authorization_digest, signed_by
+from agentnode.payments.submission import Authorization
+from ledger.clock import Clock, seconds
+from ledger.money import Asset
+from trust.chain import ChainView
+from trust.chain_records import TxReceipt
+
+BLOCKS_BACK = 2_000
+"""Public nodes refuse longer ranges of logs; on Base it is over an hour."""
+
+
+class Overtaken:
+    """Finds what was mined within the life of a quote: an older transfer was not for what is asked for now."""
+
+    def __init__(self, journal: Journal, chain: ChainView, asset: Asset, clock: Clock, quote_life_s: int) -> None:
+        self._journal = journal
+        self._chain = chain
+        self._asset = asset
+        self._clock = clock
+        self._quote_life_s = quote_life_s
+
+    async def found(self, offered: Authorization) -> Mined | None:
+        """Where the chain shows the transfer that `offered` signs; None where it shows none, or the journal knows it.
+
+        The signature is checked here: the library says that the nonce is used before it looks at it, and who only
+        read the nonce on chain has bought nothing. Raises ChainUnavailable.
+        """
+        if await self._journal.of_authorization(offered) is not None:
+            return None
+        digest = authorization_digest(offered, self._asset)
+        if not await signed_by(self._chain, offered.payer, digest, offered.signature):
+            return None
+        receipt = await self._used_in(offered)
+        made = receipt.authorized(offered.asset, offered.payer, offered.nonce) if receipt is not None else None
+        if receipt is None or made is None:
+            return None
+        age_s = seconds(self._clock.now_us()) - await self._chain.block_time_s(receipt.block_number)
+        pays = (made.payee, made.amount_atomic) == (offered.payee, offered.amount_atomic)
+        return mined(receipt) if pays and age_s <= self._quote_life_s else None
+
+    async def _used_in(self, offered: Authorization) -> TxReceipt | None:
+        first = max(0, (await self._chain.head()).number - BLOCKS_BACK)
+        used_in = await self._chain.authorization_transaction(offered.asset, offered.payer, offered.nonce, first)
+        return await self._chain.receipt(used_in) if used_in is not None else None
