@@ -138,7 +138,7 @@ def token_domain(token: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": token["name"],
         "version": token["version"],
-        "chainId": CHAIN_ID,
+        "chainId": token.get("chain_id", CHAIN_ID),
         "verifyingContract": token["address"],
     }
 
