@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.errors import ListingNotActive
 from agentnode.hire.following import REQUEST_TIMEOUT_S, Following, until
+from agentnode.hire.http_seller import http_seller_of
 from agentnode.hire.paying import Payer
 from agentnode.hire.recovery import Recovery
 from agentnode.hire.request import HireRequest, ListedTerms
 from agentnode.hire.result import free_result, paid_result
-from agentnode.hire.seller import Seller, SellerTask, seller_of
+from agentnode.hire.seller import Conversation, SellerTask, seller_of
 from agentnode.hire.tables import HireCall, event_id
 from agentnode.hire.wallet import SignedPayment
 from agentnode.payments import PaymentsAbsent
 from bazaar import Bazaar
-from ledger.errors import AgentNodeError
+from ledger.errors import AgentNodeError, InvalidInput
 from ledger.events import EventDraft
 from ledger.ids import new_id
 from ledger.spend import Spend
@@ -65,8 +69,7 @@ class Buyer:
         """
         terms = await self._terms(request)
         call_id = new_id("call")
-        card = await self._cards.read(terms.card_url)
-        async with seller_of(card, self._web, REQUEST_TIMEOUT_S) as seller:
+        async with self._seller(terms, request, call_id) as seller:
             asked = await seller.ask(f"{call_id}-ask", request.message, request.skill or terms.skill)
             asked = await until(seller, asked, _answered, self._follow_s)
             if not asked.asks_payment:
@@ -89,7 +92,25 @@ class Buyer:
         """To be called at start and on a tick: ends what crashes and silent sellers left open."""
         return await self._recovery.settle_open_calls()
 
+    @contextlib.asynccontextmanager
+    async def _seller(self, terms: ListedTerms, request: HireRequest, call_id: str) -> AsyncIterator[Conversation]:
+        if request.http is not None:
+            async with http_seller_of(terms.card_url, request.http, call_id, self._web, REQUEST_TIMEOUT_S) as resource:
+                yield resource
+            return
+        card = await self._cards.read(terms.card_url)
+        async with seller_of(card, self._web, REQUEST_TIMEOUT_S) as agent:
+            yield agent
+
     async def _terms(self, request: HireRequest) -> ListedTerms:
+        terms = await self._named(request)
+        if request.http is None:
+            return terms
+        if terms.endpoint is None:
+            raise InvalidInput("http", "goes with a listing that has an endpoint")
+        return replace(terms, card_url=terms.endpoint)
+
+    async def _named(self, request: HireRequest) -> ListedTerms:
         if request.resource_id is not None:
             listing = await self._bazaar.get(request.resource_id)
             if listing["status"] != "active":
@@ -97,7 +118,9 @@ class Buyer:
             return ListedTerms.of(listing)
         if request.listing is not None:
             return request.listing
-        assert request.agent_card_url is not None, "parse asked for one of the three"
+        if request.http is not None and request.http.url is not None:
+            return ListedTerms(resource_id=None, card_url=request.http.url, endpoint=request.http.url)
+        assert request.agent_card_url is not None, "parse asked for one of the four"
         return ListedTerms(resource_id=None, card_url=request.agent_card_url)
 
     async def _free(self, tenant_id: str, call_id: str, terms: ListedTerms, task: SellerTask) -> dict[str, Any]:
@@ -115,7 +138,9 @@ class Buyer:
             )
         return free_result(call_id, terms.resource_id, terms.card_url, task)
 
-    async def _deliver(self, seller: Seller, call: HireCall, signed: SignedPayment, asked: SellerTask) -> SellerTask:
+    async def _deliver(
+        self, seller: Conversation, call: HireCall, signed: SignedPayment, asked: SellerTask
+    ) -> SellerTask:
         """Send the payment, and follow task and money until both have ended or the time is over."""
         try:
             task = await seller.pay(f"{call.id}-pay", asked, signed.payload)

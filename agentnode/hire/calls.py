@@ -77,6 +77,11 @@ class Calls:
                 call, (*OPEN_POINTS, "paid", "released"), task_state=state, task_ended=ended, receipt=receipt
             )
 
+    async def answer_lost(self, call: HireCall) -> None:
+        """An HTTP request whose buyer is gone was answered to nobody: there is nothing more to wait for."""
+        if call.lease_until_us <= self._clock.now_us():
+            await self.task_seen(call, "unknown", True, call.receipt)
+
     async def get(self, tenant_id: str, call_id: str) -> HireCall:
         """Raises CallUnknown, also for another tenant's."""
         async with self._database.read() as session:

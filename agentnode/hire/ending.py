@@ -84,7 +84,7 @@ class Ending:
             kind="hire",
             tenant_id=call.tenant_id,
             request_id=call.id,
-            task_id=call.task_id,
+            task_id=None if call.is_http else call.task_id,
             provider=call.resource_id,
             cost_usd_nanos=call.amount_usd_nanos,
             latency_ms=(self._clock.now_us() - call.created_at_us) * 1_000 // SECOND_US,

@@ -11,7 +11,7 @@ from agentnode.hire.calls import Calls
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.ending import Ending
 from agentnode.hire.proof import checked_receipt
-from agentnode.hire.seller import Seller, SellerTask, seller_of
+from agentnode.hire.seller import Conversation, SellerTask, seller_of
 from agentnode.hire.tables import HireCall
 from ledger.errors import AgentNodeError
 from trust.errors import ChainUnavailable
@@ -25,7 +25,7 @@ _LONGEST_PAUSE_S = 1.0
 
 
 async def until(
-    seller: Seller, task: SellerTask, reached: Callable[[SellerTask], bool], timeout_s: float
+    seller: Conversation, task: SellerTask, reached: Callable[[SellerTask], bool], timeout_s: float
 ) -> SellerTask:
     """The task once it is as far as `reached` asks, or as it is when the time is over. A silent seller is asked on."""
     loop = asyncio.get_running_loop()
@@ -72,6 +72,8 @@ class Following:
 
     async def ask(self, call: HireCall) -> SellerTask | None:
         """The seller's task as it is now; None where the seller cannot be asked."""
+        if call.is_http:
+            return None
         try:
             card = await self._cards.read(call.card_url)
             async with seller_of(card, self._web, REQUEST_TIMEOUT_S) as seller:
@@ -88,6 +90,8 @@ class Following:
 
     async def look(self, call: HireCall) -> SellerTask | None:
         """The seller's task as it is now, written down until it has ended; None where the seller cannot be asked."""
+        if call.is_http and not call.task_ended:
+            await self._calls.answer_lost(call)
         task = await self.ask(call)
         if task is not None and not call.task_ended:
             await self.note(call, task)

@@ -35,13 +35,13 @@ async def checked_receipt(call: HireCall, receipt: Mapping[str, Any] | None, web
 
 
 def states(call: HireCall, claims: Mapping[str, Any]) -> bool:
-    """Whether a receipt's claims name this task and this payment. Pure."""
+    """Whether a receipt's claims name this task, or this resource, and this payment. Pure."""
     expected = {
         "payer": call.payer,
         "payee": call.payee,
         "asset": call.asset,
         "network": call.network,
         "amount": call.amount_atomic,
-        "task_id": call.task_id,
+        **({"resource": call.card_url} if call.is_http else {"task_id": call.task_id}),
     }
     return all(str(claims.get(name)).lower() == value.lower() for name, value in expected.items())

@@ -10,12 +10,14 @@ from ledger.errors import InvalidInput
 from ledger.money import usd_nanos
 
 DEFAULT_CATEGORY = "agent_hire"
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MAX_MESSAGE = 200_000
 
 
 @dataclass(frozen=True)
 class ListedTerms:
-    """What a listing promises, from its verified fields only; None promises nothing."""
+    """What a listing promises, from its verified fields only; None promises nothing. `card_url` is where its seller is
+    found: an agent's card, or the URL of an HTTP resource."""
 
     resource_id: str | None
     card_url: str
@@ -24,6 +26,7 @@ class ListedTerms:
     pay_to: str | None = None
     network: str | None = None
     asset: str | None = None
+    endpoint: str | None = None
 
     @classmethod
     def of(cls, listing: Mapping[str, Any]) -> ListedTerms:
@@ -35,6 +38,7 @@ class ListedTerms:
         return cls(
             resource_id=_text(listing, "id"),
             card_url=place,
+            endpoint=_text(listing, "endpoint"),
             skill=_text(listing, "skill"),
             price_usd_nanos=None if price is None else usd_nanos(price, "listing.price_per_call_usd"),
             pay_to=_text(listing, "pay_to"),
@@ -44,9 +48,18 @@ class ListedTerms:
 
 
 @dataclass(frozen=True)
+class HttpWork:
+    """A request to an HTTP resource; `url` is None where a listing names it, `json` is the body where there is one."""
+
+    url: str | None
+    method: str
+    json: Any = None
+
+
+@dataclass(frozen=True)
 class HireRequest:
-    """One piece of work to be had. One of `resource_id` (a listing here), `listing` (another Bazaar's answer) and
-    `agent_card_url` says from whom. `max_price_usd_nanos` may be absent where a listing has a price."""
+    """One piece of work to be had. One of `resource_id` (a listing here), `listing` (another Bazaar's answer),
+    `agent_card_url` and `http.url` says from whom. `max_price_usd_nanos` may be absent where a listing has a price."""
 
     message: str
     resource_id: str | None = None
@@ -57,6 +70,7 @@ class HireRequest:
     mandate_id: str | None = None
     category: str = DEFAULT_CATEGORY
     agent_did: str | None = None
+    http: HttpWork | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> HireRequest:
@@ -65,8 +79,9 @@ class HireRequest:
         listing = body.get("listing")
         if listing is not None and not isinstance(listing, Mapping):
             raise InvalidInput("listing", "must be a listing as a Bazaar answers it")
+        http = _http(body.get("http"))
         request = cls(
-            message=_message(body.get("message")),
+            message="" if http and "message" not in body else _message(body.get("message")),
             resource_id=_text(body, "resource_id"),
             listing=None if listing is None else ListedTerms.of(listing),
             agent_card_url=_text(body, "agent_card_url"),
@@ -75,12 +90,15 @@ class HireRequest:
             mandate_id=_text(body, "mandate_id"),
             category=_text(body, "category") or DEFAULT_CATEGORY,
             agent_did=_text(body, "agent_did"),
+            http=http,
         )
-        named = [request.resource_id, request.listing, request.agent_card_url]
+        named = [request.resource_id, request.listing, request.agent_card_url, http and http.url]
         if sum(name is not None for name in named) != 1:
             raise InvalidInput(
-                "resource_id", "or listing or agent_card_url must say whom to hire, and only one of them"
+                "resource_id", "or listing, agent_card_url or http.url must say whom to hire, and only one of them"
             )
+        if http and request.agent_card_url:
+            raise InvalidInput("http", "goes with a listing or has a url; an agent is asked with a message")
         return request
 
 
@@ -93,6 +111,17 @@ def _message(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > _MAX_MESSAGE:
         raise InvalidInput("message", f"must be a text of 1 to {_MAX_MESSAGE} characters, or an A2A message with one")
     return value
+
+
+def _http(value: Any) -> HttpWork | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidInput("http", "must be an object with url, method and json")
+    method = value.get("method", "GET" if value.get("json") is None else "POST")
+    if method not in _METHODS:
+        raise InvalidInput("http.method", "must be one of " + ", ".join(_METHODS))
+    return HttpWork(_text(value, "url"), method, value.get("json"))
 
 
 def _text(body: Mapping[str, Any], name: str) -> str | None:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentnode.hire.errors import SellerRefused, SellerUnreachable
 from agentnode.hire.quote import whole_numbers
@@ -52,6 +52,14 @@ class SellerTask:
         receipts = self.payment.get(x402.RECEIPTS)
         good = [r for r in receipts if isinstance(r, Mapping) and r.get("success") is True] if receipts else []
         return good[-1] if good else None
+
+
+class Conversation(Protocol):
+    """What a buyer needs of a seller, in A2A or over HTTP."""
+
+    async def ask(self, message_id: str, text: str, skill: str | None) -> SellerTask: ...
+    async def pay(self, message_id: str, asked: SellerTask, payload: Mapping[str, Any]) -> SellerTask: ...
+    async def task(self, task_id: str) -> SellerTask: ...
 
 
 class Seller:

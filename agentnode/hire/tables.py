@@ -8,6 +8,8 @@ from sqlmodel import Field
 from ledger.database import Row
 
 OPEN_POINTS = ("planned", "signed")
+HTTP_TASK = "http_"
+"""How the ids of tasks begin that are one HTTP request each."""
 _OPEN = text("point IN ('planned', 'signed') OR (point = 'paid' AND task_ended = false)")
 
 
@@ -68,6 +70,11 @@ class HireCall(Row, table=True):
     """Until then a planned call is in its owner's hands."""
     created_at_us: int = Field(sa_type=BigInteger)
     updated_at_us: int = Field(sa_type=BigInteger)
+
+    @property
+    def is_http(self) -> bool:
+        """Its seller is an HTTP resource, found at `card_url`, and cannot be asked later."""
+        return self.task_id.startswith(HTTP_TASK)
 
     @property
     def event_id(self) -> str:
