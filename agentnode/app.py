@@ -37,7 +37,7 @@ from agentnode.api.counter import Counter
 from agentnode.api.models import router as models_router
 from agentnode.api.providers import router as providers_router
 from agentnode.evidence.collect import Evidence
-from agentnode.hire import AgentCards, Calls, ChatBuyer, open_buyer
+from agentnode.hire import AgentCards, Calls, CardKeys, ChatBuyer, open_buyer
 from agentnode.migrations import LOCATIONS
 from agentnode.payments import Overview
 from agentnode.payments.assembly import open_payments
@@ -131,6 +131,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         mandates=authority,
         bazaar=catalog,
         web=web,
+        card_keys=CardKeys(web, settings.card_keys, on_embedded_chain=settings.has_test_money),
         wallets=wallets,
         chain=paid.chain if paid else None,
         asset=paid.asset if paid else None,

@@ -81,6 +81,8 @@ class Settings(BaseModel):
     compliance_file: str = ""
     compliance_url: str = ""
     compliance_timeout_s: float = Field(default=3, gt=0)
+    card_keys: dict[str, Any] = {}
+    """By origin the key, a did:key or a JWK, by which a seller's card there must be signed (`agentnode.hire`)."""
     prices_file: str = ""
     """A `data.json` of genai-prices that takes the place of the prices in the library."""
     upstreams: list[dict[str, Any]] = []

@@ -23,6 +23,7 @@ from agentnode.a2a.endpoint import REST_PATH, RPC_PATH
 from agentnode.a2a.skills import Skills
 from agentnode.payments.metadata import X402_EXTENSION_URIS
 from ledger.clock import seconds
+from trust.signatures import cards
 
 WELL_KNOWN = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 Sign = Callable[[Mapping[str, Any], str], str]
@@ -98,7 +99,7 @@ def agent_card(
 
 def signed(card: pb.AgentCard, sign: Sign) -> dict[str, Any]:
     """The pure card as JSON, with a detached JWS over its canonical form (A2A 1.0 section 8.4, RFC 8785)."""
-    document: dict[str, Any] = _filled(MessageToDict(card))
+    document: dict[str, Any] = cards.filled(MessageToDict(card))
     protected, _, signature = sign(document, "JOSE").split(".")
     return {**document, "signatures": [{"protected": protected, "signature": signature}]}
 
@@ -116,13 +117,6 @@ def card_routes(card: pb.AgentCard, made_at_us: int, sign: Sign) -> list[Route]:
         return pure.answer(request)
 
     return [*(Route(path, well_known) for path in WELL_KNOWN), Route(PURE_PATH, pure_card)]
-
-
-def _filled(value: Any) -> Any:
-    """Without what is empty, as the canonical form has it."""
-    if isinstance(value, dict):
-        return {key: _filled(each) for key, each in value.items() if each not in ("", [], {})}
-    return [_filled(each) for each in value] if isinstance(value, list) else value
 
 
 class _Document:

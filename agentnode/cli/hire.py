@@ -21,6 +21,7 @@ def hire(
     max_price: Annotated[str | None, typer.Option(help="The most to pay, in USD.")] = None,
     mandate: Annotated[str | None, typer.Option(help="The mandate to pay under.")] = None,
     skill: Annotated[str | None, typer.Option(help="The skill to ask for.")] = None,
+    card_key: Annotated[str | None, typer.Option(help="The did:key by which the agent's card must be signed.")] = None,
     proof: Annotated[Path | None, typer.Option(help="Write the proof bundle here.")] = None,
     data: Data = DEFAULT_DATA,
     json: Json = False,
@@ -28,6 +29,7 @@ def hire(
     """Hire an agent for a task and pay what it asks, within your limits."""
     with node(data) as client:
         body: dict[str, Any] = {"message": task, "max_price": max_price, "mandate_id": mandate, "skill": skill}
+        body["card_key"] = card_key
         if agent:
             body["agent_card_url"] = agent
         else:

@@ -3,11 +3,15 @@
 from agentnode.hire.assembly import open_buyer
 from agentnode.hire.buyer import Buyer
 from agentnode.hire.calls import Bind, Calls
+from agentnode.hire.card_keys import CardKeys
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.chat import ChatBuyer
 from agentnode.hire.errors import (
     AssetMismatch,
     CallUnknown,
+    CardKeyUnknown,
+    CardSignatureWrong,
+    CardUnsigned,
     HireRefused,
     ListingNotActive,
     NetworkMismatch,
@@ -30,6 +34,10 @@ __all__ = [
     "Buyer",
     "CallUnknown",
     "Calls",
+    "CardKeyUnknown",
+    "CardKeys",
+    "CardSignatureWrong",
+    "CardUnsigned",
     "ChatBuyer",
     "HireRefused",
     "HireRequest",

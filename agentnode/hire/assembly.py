@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentnode.hire.buyer import FOLLOW_S, Buyer
 from agentnode.hire.calls import Calls
+from agentnode.hire.card_keys import CardKeys
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.ending import Ending
 from agentnode.hire.following import Following
@@ -34,6 +35,7 @@ def open_buyer(
     mandates: Mandates,
     bazaar: Bazaar,
     web: GuardedClient,
+    card_keys: CardKeys,
     wallets: Wallets,
     chain: ChainView | None,
     asset: Asset | None,
@@ -51,9 +53,9 @@ def open_buyer(
     calls = Calls(database, clock, on_point)
     purse = Purse(spend, mandates, day_of)
     ending = Ending(calls, purse, chain, clock, reorg_margin_s) if chain is not None else None
-    following = Following(calls, ending, AgentCards(web), web)
+    following = Following(calls, ending, AgentCards(web), card_keys, web)
     payer = None
     if chain is not None and asset is not None and ending is not None:
         payer = Payer(calls, purse, ending, wallets, chain, asset, window_s)
     recovery = Recovery(calls, purse, following)
-    return Buyer(bazaar, web, spend, calls, following, recovery, payer, follow_s)
+    return Buyer(bazaar, web, card_keys, spend, calls, following, recovery, payer, follow_s)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from agentnode.hire.calls import Bind, Calls
+from agentnode.hire.card_keys import CardKeys, Checked
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.errors import ListingNotActive
 from agentnode.hire.following import REQUEST_TIMEOUT_S, Following, until
@@ -41,6 +42,7 @@ class Buyer:
         self,
         bazaar: Bazaar,
         web: GuardedClient,
+        card_keys: CardKeys,
         spend: Spend,
         calls: Calls,
         following: Following,
@@ -51,6 +53,7 @@ class Buyer:
         self._bazaar = bazaar
         self._web = web
         self._cards = AgentCards(web)
+        self._card_keys = card_keys
         self._spend = spend
         self._calls = calls
         self._following = following
@@ -69,14 +72,14 @@ class Buyer:
         """
         terms = await self._terms(request)
         call_id = new_id("call")
-        async with self._seller(terms, request, call_id) as seller:
+        async with self._seller(terms, request, call_id) as (seller, checked):
             asked = await seller.ask(f"{call_id}-ask", request.message, request.skill or terms.skill)
             asked = await until(seller, asked, _answered, self._follow_s)
             if not asked.asks_payment:
-                return await self._free(tenant_id, call_id, terms, asked)
+                return await self._free(tenant_id, call_id, terms, checked, asked)
             if self._payer is None:
                 raise PaymentsAbsent
-            call, signed = await self._payer.commit(tenant_id, call_id, request, terms, asked, bind)
+            call, signed = await self._payer.commit(tenant_id, call_id, request, terms, checked, asked, bind)
             task = await self._deliver(seller, call, signed, asked)
         return paid_result(call, task)
 
@@ -93,14 +96,18 @@ class Buyer:
         return await self._recovery.settle_open_calls()
 
     @contextlib.asynccontextmanager
-    async def _seller(self, terms: ListedTerms, request: HireRequest, call_id: str) -> AsyncIterator[Conversation]:
+    async def _seller(
+        self, terms: ListedTerms, request: HireRequest, call_id: str
+    ) -> AsyncIterator[tuple[Conversation, Checked]]:
+        """Whom to talk to, and what was found out of its card; an HTTP resource has none."""
         if request.http is not None:
             async with http_seller_of(terms.card_url, request.http, call_id, self._web, REQUEST_TIMEOUT_S) as resource:
-                yield resource
+                yield resource, {}
             return
         card = await self._cards.read(terms.card_url)
+        checked = await self._card_keys.check(card, terms.card_url, request.card_key)
         async with seller_of(card, self._web, REQUEST_TIMEOUT_S) as agent:
-            yield agent
+            yield agent, checked
 
     async def _terms(self, request: HireRequest) -> ListedTerms:
         terms = await self._named(request)
@@ -123,7 +130,9 @@ class Buyer:
         assert request.agent_card_url is not None, "parse asked for one of the four"
         return ListedTerms(resource_id=None, card_url=request.agent_card_url)
 
-    async def _free(self, tenant_id: str, call_id: str, terms: ListedTerms, task: SellerTask) -> dict[str, Any]:
+    async def _free(
+        self, tenant_id: str, call_id: str, terms: ListedTerms, checked: Checked, task: SellerTask
+    ) -> dict[str, Any]:
         if task.ended:
             await self._spend.record(
                 EventDraft(
@@ -136,7 +145,7 @@ class Buyer:
                     decision="allowed",
                 )
             )
-        return free_result(call_id, terms.resource_id, terms.card_url, task)
+        return free_result(call_id, terms.resource_id, terms.card_url, checked, task)
 
     async def _deliver(
         self, seller: Conversation, call: HireCall, signed: SignedPayment, asked: SellerTask

@@ -9,6 +9,9 @@ AgentNodeError
 |   +-- OfferUnpayable       409   OFFER_UNPAYABLE: no price in a form that we can pay
 |   +-- ListingNotActive     409   LISTING_NOT_ACTIVE
 |   +-- WalletTooLow         402   WALLET_TOO_LOW: the wallet has less than the price
+|   +-- CardUnsigned         403   CARD_UNSIGNED: a key is pinned for the card, and it has no signature
+|   +-- CardSignatureWrong   403   CARD_SIGNATURE_WRONG: the card is not signed by the key that it must be
+|   +-- CardKeyUnknown       403   CARD_KEY_UNKNOWN: the card is signed, and its host serves no key to check it with
 |   +-- CallEnded            409   CALL_ENDED: the call took too long and was ended meanwhile
 +-- SellerUnreachable        502   SELLER_UNREACHABLE: it does not answer, or not in A2A
 +-- SellerRefused            502   SELLER_REFUSED: it answers with an error
@@ -84,6 +87,27 @@ class WalletTooLow(HireRefused):
 
     code = "WALLET_TOO_LOW"
     status = 402
+
+
+class CardUnsigned(HireRefused):
+    """A key is pinned for the seller's card, and the card has no signature."""
+
+    code = "CARD_UNSIGNED"
+    status = 403
+
+
+class CardSignatureWrong(HireRefused):
+    """The seller's card is not signed by the key that is pinned for it, or by none that its host serves."""
+
+    code = "CARD_SIGNATURE_WRONG"
+    status = 403
+
+
+class CardKeyUnknown(HireRefused):
+    """The seller's card is signed, and there is no key to check that with."""
+
+    code = "CARD_KEY_UNKNOWN"
+    status = 403
 
 
 class CallEnded(HireRefused):

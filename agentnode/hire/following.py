@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from agentnode.hire.calls import Calls
+from agentnode.hire.card_keys import CardKeys
 from agentnode.hire.cards import AgentCards
 from agentnode.hire.ending import Ending
 from agentnode.hire.proof import checked_receipt
@@ -41,10 +42,13 @@ async def until(
 class Following:
     """`ending` is None where there is no chain: then there are no calls with a price either."""
 
-    def __init__(self, calls: Calls, ending: Ending | None, cards: AgentCards, web: GuardedClient) -> None:
+    def __init__(
+        self, calls: Calls, ending: Ending | None, cards: AgentCards, card_keys: CardKeys, web: GuardedClient
+    ) -> None:
         self._calls = calls
         self._ending = ending
         self._cards = cards
+        self._card_keys = card_keys
         self._web = web
 
     async def note(self, call: HireCall, task: SellerTask) -> None:
@@ -76,6 +80,7 @@ class Following:
             return None
         try:
             card = await self._cards.read(call.card_url)
+            await self._card_keys.check(card, call.card_url, call.card.get("pin"))
             async with seller_of(card, self._web, REQUEST_TIMEOUT_S) as seller:
                 return await seller.task(call.task_id)
         except AgentNodeError as silent:

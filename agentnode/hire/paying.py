@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agentnode.hire.calls import Bind, Calls
+from agentnode.hire.card_keys import Checked
 from agentnode.hire.ending import Ending
 from agentnode.hire.errors import WalletTooLow
 from agentnode.hire.purse import Purse
@@ -54,6 +55,7 @@ class Payer:
         call_id: str,
         request: HireRequest,
         terms: ListedTerms,
+        checked: Checked,
         asked: SellerTask,
         bind: Bind | None = None,
     ) -> tuple[HireCall, SignedPayment]:
@@ -69,7 +71,7 @@ class Payer:
         balance = await self._chain.balance(self._asset.address, account.address)
         if balance < quote.amount_atomic:
             raise WalletTooLow(f"{account.address} has {balance} and {quote.amount_atomic} are asked; fund it")
-        call = self._call(tenant_id, call_id, request, terms, asked, quote, account.address)
+        call = self._call(tenant_id, call_id, request, terms, checked, asked, quote, account.address)
         await self._calls.plan(call)
         try:
             return call, await self._signed(call, request, account, quote, head.number, bind)
@@ -101,6 +103,7 @@ class Payer:
         call_id: str,
         request: HireRequest,
         terms: ListedTerms,
+        checked: Checked,
         asked: SellerTask,
         quote: Quote,
         payer: str,
@@ -110,6 +113,7 @@ class Payer:
             tenant_id=tenant_id,
             resource_id=terms.resource_id,
             card_url=terms.card_url,
+            card=checked,
             skill=request.skill or terms.skill,
             mandate_id=request.mandate_id,
             use_id=new_id("use" if request.mandate_id else "hold"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agentnode.hire.card_keys import read_pin
 from ledger.errors import InvalidInput
 from ledger.money import usd_nanos
 
@@ -71,6 +72,8 @@ class HireRequest:
     category: str = DEFAULT_CATEGORY
     agent_did: str | None = None
     http: HttpWork | None = None
+    card_key: Any = None
+    """The key by which the card must be signed, a did:key or a JWK; None pins none."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> HireRequest:
@@ -91,6 +94,7 @@ class HireRequest:
             category=_text(body, "category") or DEFAULT_CATEGORY,
             agent_did=_text(body, "agent_did"),
             http=http,
+            card_key=_card_key(body.get("card_key")),
         )
         named = [request.resource_id, request.listing, request.agent_card_url, http and http.url]
         if sum(name is not None for name in named) != 1:
@@ -99,6 +103,8 @@ class HireRequest:
             )
         if http and request.agent_card_url:
             raise InvalidInput("http", "goes with a listing or has a url; an agent is asked with a message")
+        if http and request.card_key:
+            raise InvalidInput("card_key", "is for an agent's card, and an HTTP resource has none")
         return request
 
 
@@ -122,6 +128,14 @@ def _http(value: Any) -> HttpWork | None:
     if method not in _METHODS:
         raise InvalidInput("http.method", "must be one of " + ", ".join(_METHODS))
     return HttpWork(_text(value, "url"), method, value.get("json"))
+
+
+def _card_key(value: Any) -> Any:
+    """Checked here, so that a key that is none is refused before anybody is asked."""
+    if value is None or value == "":
+        return None
+    read_pin(value, "card_key")
+    return value
 
 
 def _text(body: Mapping[str, Any], name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from agentnode.hire.card_keys import Checked
 from agentnode.hire.seller import SellerTask
 from agentnode.hire.tables import HireCall, event_id
 from ledger.money import usd_fields
@@ -45,6 +46,7 @@ def paid_result(call: HireCall, task: SellerTask | None) -> dict[str, Any]:
             "nonce": call.nonce or None,
             "valid_before": call.valid_before_s or None,
         },
+        "card": card_shown(call.card),
         "mandate_id": call.mandate_id,
         "mandate_use_id": call.use_id if call.mandate_id else None,
         "event_id": event_id(call.id) if settled else None,
@@ -59,7 +61,9 @@ def paid_result(call: HireCall, task: SellerTask | None) -> dict[str, Any]:
     }
 
 
-def free_result(call_id: str, resource_id: str | None, card_url: str, task: SellerTask) -> dict[str, Any]:
+def free_result(
+    call_id: str, resource_id: str | None, card_url: str, checked: Checked, task: SellerTask
+) -> dict[str, Any]:
     """The answer for work that nobody asked a price for."""
     ended = "completed" if task.state == "completed" else "failed"
     return {
@@ -68,11 +72,19 @@ def free_result(call_id: str, resource_id: str | None, card_url: str, task: Sell
         "status": ended if task.ended else "pending",
         "task": task_shown(task),
         "payment": None,
+        "card": card_shown(checked),
         "mandate_id": None,
         "mandate_use_id": None,
         "event_id": event_id(call_id),
         "attempts": [{"resource_id": resource_id, "agent_card_url": card_url, "outcome": "free", "reason": None}],
     }
+
+
+def card_shown(checked: Checked) -> dict[str, Any] | None:
+    """What the seller's card was found to be, before the seller was asked; None where there was none."""
+    if not checked:
+        return None
+    return {name: checked.get(name) for name in ("sha256", "signed_by", "key_from")}
 
 
 def task_shown(task: SellerTask) -> dict[str, Any]:

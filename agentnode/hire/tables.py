@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Text, text
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, Text, text
 from sqlmodel import Field
 
 from ledger.database import Row
@@ -66,6 +68,8 @@ class HireCall(Row, table=True):
     receipt: str = ""
     """The seller's signed receipt (a compact JWS), once it was checked."""
     failure: str = ""
+    card: dict[str, Any] = Field(default_factory=dict, sa_column=Column("card", JSON, nullable=False))
+    """What was found out of the seller's card before it was asked (`card_keys.Checked`); empty for older calls."""
     lease_until_us: int = Field(sa_type=BigInteger)
     """Until then a planned call is in its owner's hands."""
     created_at_us: int = Field(sa_type=BigInteger)

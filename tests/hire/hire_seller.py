@@ -20,6 +20,8 @@ from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill, Part, Task, TaskState, TaskStatus
 from google.protobuf.json_format import MessageToDict
 from hire_chain import rpc, settle
+from joserfc import jws as jose
+from joserfc.jwk import ECKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -27,6 +29,7 @@ from starlette.routing import Route
 
 from agentnode.payments import RECEIPT_TYP
 from trust.keys import NodeKeys
+from trust.signatures import cards
 
 PRICES = {"dear": "5000000"}
 SKILLS = ["echo", "ask", "version-1", "dear", "other-payee", "other-network", "silent", "refuse"]
@@ -157,6 +160,31 @@ def app(url: str, behaviour: Behaviour) -> Starlette:
     async def inside(_: Request) -> JSONResponse:
         return JSONResponse({**MessageToDict(card), "supportedInterfaces": [INSIDE]})
 
+    evil, fetched = ECKey.generate_key("P-256"), []
+
+    async def signed(request: Request) -> JSONResponse:
+        """The card with a signature that is right, or wrong in one way."""
+        kind = request.path_params["kind"]
+        document = cards.filled(MessageToDict(card))
+        protected, _, signature = behaviour.keys.sign(document, "JOSE").split(".")
+        if kind in ("other-key", "jku"):
+            header = {"alg": "ES256", "kid": "evil" if kind == "jku" else behaviour.keys.kid}
+            header |= {"jku": f"{url}/evil.json"} if kind == "jku" else {}
+            token = jose.serialize_compact(header, cards.canonical(document), evil, algorithms=["ES256"])
+            protected, _, signature = token.split(".")
+        if kind == "changed":
+            document["skills"][1]["description"] = "ask, for 9 USD"
+        if kind == "dual":
+            document |= {"url": f"{url}/a2a", "preferredTransport": "JSONRPC", "protocolVersion": "0.3"}
+        return JSONResponse({**document, "signatures": [{"protected": protected, "signature": signature}]})
+
+    async def evil_keys(_: Request) -> JSONResponse:
+        fetched.append("evil")
+        return JSONResponse({"keys": [{**evil.as_dict(private=False), "kid": "evil"}]})
+
+    async def followed(_: Request) -> JSONResponse:
+        return JSONResponse(fetched)
+
     async def payloads(_: Request) -> JSONResponse:
         return JSONResponse(behaviour.payloads)
 
@@ -167,6 +195,9 @@ def app(url: str, behaviour: Behaviour) -> Starlette:
             Route("/.well-known/jwks.json", jwks),
             Route("/payloads", payloads),
             Route("/inside.json", inside),
+            Route("/cards/{kind}.json", signed),
+            Route("/evil.json", evil_keys),
+            Route("/followed", followed),
         ]
     )
 

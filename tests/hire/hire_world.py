@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from agentnode.devchain import ACCOUNTS, CHAIN_ID, NETWORK
-from agentnode.hire import AgentCards, Buyer, open_buyer
+from agentnode.hire import AgentCards, Buyer, CardKeys, open_buyer
 from bazaar import Bazaar
 from ledger.clock import Clock, SystemClock
 from ledger.database import Database
@@ -111,6 +111,8 @@ async def buyer_node(
     follow_s: float = 3,
     chain: ChainView | None = None,
     on_point: Callable[[str], None] = lambda name: None,
+    card_keys: dict[str, Any] | None = None,
+    on_embedded_chain: bool = True,
 ) -> AsyncIterator[BuyerNode]:
     clock = clock or SystemClock()
     spend = Spend(database, clock, "buyer")
@@ -126,6 +128,7 @@ async def buyer_node(
         mandates=mandates,
         bazaar=bazaar,
         web=web,
+        card_keys=CardKeys(web, card_keys, on_embedded_chain=on_embedded_chain),
         wallets=wallet,
         chain=chain,
         asset=asset,
