@@ -66,6 +66,10 @@ class Settings(BaseModel):
     settle_timeout_s: float = Field(default=30, gt=0)
     x402_versions: list[Literal[1, 2]] = Field(default=[2], min_length=1)
     """In which a 402 over HTTP asks; a payment is taken in either."""
+    usdt_address: str = Field(default="", pattern=r"^(0x[0-9a-fA-F]{40})?$")
+    """USDT on `network`, which is taken by the scheme `onchain`; none is taken where this is empty."""
+    transfer_confirmations: int = Field(default=0, ge=0, le=10_000)
+    """How many blocks make a payer's own transfer count, its own too; 0: 12, and 1 on the embedded chain."""
     hold_lease_s: float = Field(default=120, ge=1)
     upstream_first_byte_s: float = Field(default=60, gt=0)
     """How long an upstream may be silent before another is asked."""
@@ -165,6 +169,10 @@ class Settings(BaseModel):
         """Networks that strangers' URLs may reach: loopback too, where all of it is a demo on one machine."""
         demo = self.network == EMBEDDED_NETWORK and self.host in ("127.0.0.1", "::1", "localhost")
         return [*self.allow_nets, *(_LOOPBACK if demo and not self.allow_nets else ())]
+
+    @property
+    def confirmations(self) -> int:
+        return self.transfer_confirmations or (1 if self.network == EMBEDDED_NETWORK else 12)
 
     @property
     def reorg_margin_s(self) -> int:

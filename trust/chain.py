@@ -30,6 +30,7 @@ from trust.errors import CallReverted, ChainMismatch, ChainUnavailable
 
 _BALANCE_OF = bytes.fromhex("70a08231")
 _AUTHORIZATION_STATE = bytes.fromhex("e94a0102")
+_DECIMALS = bytes.fromhex("313ce567")
 _IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")
 """The selector, and the word that a contract answers where the signature is good (EIP-1271)."""
 
@@ -143,6 +144,10 @@ class ChainView:
         """When a block was made, Unix seconds. Raises ChainUnavailable where there is none of that number."""
         answer = await self._ask("eth_getBlockByNumber", hex(number), False)
         return _parsed(lambda block: read_quantity(block["timestamp"]), answer)
+
+    async def decimals(self, token: str) -> int:
+        """Raises CallReverted where there is no such token."""
+        return await self._word(token, _DECIMALS)
 
     async def call(self, to: str, data: bytes, gas: int | None = None) -> bytes:
         """What a contract answers at the latest block. Raises CallReverted where it refuses or its gas ends."""

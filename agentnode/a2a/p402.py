@@ -31,6 +31,7 @@ _STATES = {
     "rejected": "failed",
     "canceled": "cancelled",
 }
+_SYMBOLS = {"USDC": "USDC", "USD Coin": "USDC", "Tether USD": "USDT"}
 PAYMENT_REQUIRED = -32007
 _INVALID, _NOT_FOUND, _UNAUTHORISED, _BUDGET, _PROVIDER, _INTERNAL = -32602, -32001, -32004, -32005, -32006, -32603
 _CODES = {400: _INVALID, 401: _UNAUTHORISED, 402: _BUDGET, 403: _UNAUTHORISED, 404: _NOT_FOUND, 502: _PROVIDER}
@@ -115,17 +116,8 @@ def price_json(asked: PaymentRequirement) -> dict[str, Any]:
     return {
         "payment_id": asked.payment_id,
         "schemes": [
-            {
-                "scheme": "exact",
-                "recipient": asked.pay_to,
-                "amount": str(asked.amount_atomic),
-                "asset": "USDC" if asked.asset.name in ("USDC", "USD Coin") else asked.asset.name,
-                "network": asked.asset.network,
-                "domain": {"name": asked.asset.name, "version": asked.asset.version},
-                "verifyingContract": asked.asset.address,
-                "nonce": "0x" + hashlib.sha256(asked.payment_id.encode()).hexdigest(),
-                "valid_until": asked.expires_at_us // SECOND_US,
-            }
+            _scheme("exact", asked) | {"nonce": "0x" + hashlib.sha256(asked.payment_id.encode()).hexdigest()},
+            *(_scheme("onchain", each) for each in (asked, *asked.alternatives)),
         ],
         "service_description": asked.description,
         "expires_at": rfc3339(asked.expires_at_us),
@@ -133,12 +125,35 @@ def price_json(asked: PaymentRequirement) -> dict[str, Any]:
     }
 
 
+def _scheme(scheme: str, asked: PaymentRequirement) -> dict[str, Any]:
+    asset = asked.asset
+    domain = {"name": asset.name, "version": asset.version}
+    if scheme == "onchain":
+        domain = {"name": "agentnode", "version": "1", "authority": asked.authority}
+    return {
+        "scheme": scheme,
+        "recipient": asked.pay_to,
+        "amount": str(asked.amount_atomic),
+        "asset": _SYMBOLS.get(asset.name, asset.name),
+        "network": asset.network,
+        "domain": domain,
+        "verifyingContract": asset.address,
+        "valid_until": asked.expires_at_us // SECOND_US,
+    }
+
+
 def payload_of(params: Mapping[str, Any], asked: PaymentRequirement) -> dict[str, Any]:
     """x402's payload of what `x402/payment-submitted` carries. Raises InvalidInput."""
-    if params.get("scheme") != "exact":
-        raise InvalidInput("scheme", "must be exact; a receipt, or a transaction hash, pays over HTTP")
-    signed = {"signature": params.get("signature"), "authorization": _object(params, "authorization")}
-    return {"x402Version": 2, "accepted": asked.accepts_v2(), "payload": signed}
+    scheme = params.get("scheme")
+    match scheme:
+        case "exact":
+            inner = {"signature": params.get("signature"), "authorization": _object(params, "authorization")}
+        case "onchain":
+            asked = asked.in_token(_word(params, "asset") or asked.asset.address)
+            inner = {"txHash": params.get("tx_hash"), "signature": params.get("signature")}
+        case _:
+            raise InvalidInput("scheme", "must be exact or onchain; a receipt pays over HTTP")
+    return {"x402Version": 2, "accepted": asked.accepts_v2(scheme), "payload": inner}
 
 
 def payment_json(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from agentnode.payments import Offer, Reply, Sale, Toll, request_hash
+from agentnode.payments import NamedClaim, Offer, Reply, Sale, Toll, request_hash
 from ledger.accounts import PaidIn
 
 
@@ -30,8 +30,11 @@ class Counter:
         price_usd_nanos: int,
         description: str,
         make: Callable[[Sale, PaidIn], Awaitable[dict[str, Any]]],
+        named: NamedClaim | None = None,
     ) -> Response:
         """The answer of `make`, which takes the money from the sale's purse; again for the same payment, for a day.
+
+        `named` is the transfer that pays, where the body names one.
 
         Raises PaymentNeeded, and what `Toll.take` and `make` do.
         """
@@ -41,7 +44,7 @@ class Counter:
         # Who pays buys it for this tenant, whoever sends the same payment under another key.
         bound = hashlib.sha256(f"{tenant_id}\n{sent}".encode()).hexdigest()
         offer = Offer(price_usd_nanos, self._origin + path, description, bound)
-        sale = await self._toll.take(offer, request.headers.raw)
+        sale = await self._toll.take(offer, request.headers.raw, named)
         if isinstance(sale, Reply):
             return _response(sale)
         async with self._toll.at_work(sale):

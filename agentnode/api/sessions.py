@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from agentnode.api.auth import JsonBody, Needs
 from agentnode.api.counter import Counter
 from agentnode.api.once import IdempotencyKey, once
-from agentnode.payments import Sale
+from agentnode.payments import NamedClaim, PaymentRefused, Sale, claim_of
 from ledger.accounts import PAID_SOURCES, Caller, Funding, NewSession, PaidIn, Session, Sessions
 from ledger.clock import SECOND_US, Clock, rfc3339
 from ledger.errors import InvalidInput, NotOffered, SessionEnded
@@ -39,8 +39,6 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: 
         session_id = _text(body, "session_id") or ""
         amount, source = usd_nanos(body.get("amount"), "amount"), body.get("source", "")
         if source in PAID_SOURCES and amount and counter.is_open:
-            if body.get("tx_hash") is not None:
-                raise NotOffered("tx_hash", "is not taken; leave it away, and pay what the 402 asks")
             standing = await sessions.get(caller.tenant_id, session_id)
             if standing.status not in ("active", "exhausted"):
                 raise SessionEnded(f"{session_id} is {standing.status}; make another session")
@@ -51,7 +49,8 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: 
                 shown = _shown(await sessions.get(caller.tenant_id, session_id))
                 return shown | {"funding": _shown_funding(funding, source) | settled}
 
-            return await counter.buy(request, caller.tenant_id, amount, f"Funds of {session_id}", make)
+            named = _transfer_in(body, standing) if body.get("tx_hash") is not None else None
+            return await counter.buy(request, caller.tenant_id, amount, f"Funds of {session_id}", make, named)
         funding = await once(
             idempotency,
             f"fund:{caller.tenant_id}",
@@ -96,6 +95,15 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: 
         }
 
     return routes
+
+
+def _transfer_in(body: dict[str, Any], session: Session) -> NamedClaim:
+    """The transfer that its sender made for this session, and signed with the session's id: a hash is public."""
+    try:
+        claim = claim_of(body["tx_hash"], body.get("signature"))
+    except PaymentRefused as refused:
+        raise InvalidInput("tx_hash", refused.reason) from refused
+    return NamedClaim(session.id, session.created_at_us, _text(body, "asset") or "", claim)
 
 
 def _shown_funding(funding: Funding, source: str) -> dict[str, Any]:

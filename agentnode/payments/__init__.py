@@ -20,6 +20,7 @@ from agentnode.payments.overview import Overview, wanted_of
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.sales import Sale
+from agentnode.payments.schemes.onchain import NamedClaim, claim_of
 from agentnode.payments.sign_in import SignIns
 from agentnode.payments.standing import Standings
 from agentnode.payments.toll import Toll, payment_required, sign_in_required
@@ -30,6 +31,7 @@ __all__ = [
     "X402_EXTENSION_URIS",
     "Header",
     "Journal",
+    "NamedClaim",
     "Offer",
     "Overview",
     "PaymentNeeded",
@@ -49,6 +51,7 @@ __all__ = [
     "Terms",
     "Toll",
     "TollGate",
+    "claim_of",
     "disconnected",
     "payment_required",
     "request_hash",

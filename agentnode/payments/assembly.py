@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from agentnode.payments.assets import gas_from_faucet, usdc_of
+from agentnode.payments.assets import check_decimals, gas_from_faucet, usdc_of, usdt_of
 from agentnode.payments.broadcaster import Broadcaster
 from agentnode.payments.compliance import BlockedAddresses, Compliance, ComplianceService, Every
 from agentnode.payments.ends import Ends
@@ -28,11 +28,12 @@ from agentnode.payments.offers import Quotes
 from agentnode.payments.overtaken import Overtaken
 from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
-from agentnode.payments.receipt_book import OPERATOR, ReceiptBook
+from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.reconciler import Reconciler
 from agentnode.payments.requirement import Terms
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.sending import Sending
+from agentnode.payments.transfers import Transfers
 from agentnode.settings import Settings
 from ledger.clock import Clock
 from ledger.database import Database
@@ -72,6 +73,7 @@ class Payments:
 
     chain: ChainView
     asset: Asset
+    assets: tuple[Asset, ...]
     journal: Journal
     facilitator: LocalFacilitator
     front: Facilitator
@@ -81,6 +83,7 @@ class Payments:
     gate: TollGate
     book: ReceiptBook
     quotes: Quotes
+    transfers: Transfers
     queue: SignerQueue
     reconciler: Reconciler
     stations: tuple[Station, ...]
@@ -135,6 +138,10 @@ async def open_payments(
     )
     own = await _station(settings.network, settings.rpc_url, account, journal, clock)
     chain, asset, proof = own.chain, own.asset, own.proof
+    usdt = await usdt_of(settings.network, settings.rpc_url, settings.usdt_address)
+    assets = (asset, *([usdt] if usdt else []))
+    for one in assets:
+        await check_decimals(chain, one)
     broadcaster = Broadcaster(settings.rpc_url)
 
     web = GuardedClient(settings.reachable_nets, settings.facilitator_timeout_s)
@@ -154,24 +161,26 @@ async def open_payments(
 
     facilitator = facilitator_on(own)
     proofs = {settings.network: proof} | {network: station.proof for network, station in others.items()}
-    book = ReceiptBook(database, journal, asset, keys)
+    book, ends = ReceiptBook(database, journal, keys), Ends(journal, database, clock)
+    transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
     return Payments(
         chain=chain,
         asset=asset,
+        assets=assets,
         journal=journal,
         facilitator=facilitator,
         front=Facilitator(facilitator, {n: facilitator_on(station) for n, station in others.items()}, routes),
         routes=routes,
         courier=Courier(journal, routes, proofs, claims, clock),
         compliance=compliance,
-        gate=TollGate(database, clock, journal, facilitator, asset, pay_to, book, terms, spend, events),
+        gate=TollGate(database, clock, journal, facilitator, transfers, assets, pay_to, book, terms, spend, events),
         book=book,
-        quotes=Quotes(keys, asset, pay_to, terms),
+        quotes=Quotes(keys, assets, pay_to, terms),
+        transfers=transfers,
         queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
         reconciler=Reconciler(
             journal,
-            Ends(journal, database, clock, OPERATOR),
-            *(proofs, broadcaster, chain, claims, clock),
+            *(ends, transfers, proofs, broadcaster, chain, claims, clock),
             *(asset, pay_to, account.address, terms.quote_life_s),
         ),
         stations=(own, *others.values()),

@@ -1,4 +1,4 @@
-"""Which token pays on a network: Circle's where it is deployed, an embedded chain's own where it says so."""
+"""Which tokens pay on a network: Circle's where it is deployed, Tether's by setting, an embedded chain's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import httpx
 from agentnode.payments.networks import EMBEDDED, USDC
 from ledger.errors import InvalidInput
 from ledger.money import Asset
-from trust.errors import ChainUnavailable
+from trust.chain import ChainView
+from trust.errors import CallReverted, ChainUnavailable
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -30,11 +31,31 @@ async def usdc_of(network: str, rpc_url: str) -> Asset:
     raise ChainUnavailable(f"the embedded chain at {rpc_url} does not say which token it has")
 
 
-async def _told(rpc_url: str) -> dict[str, Any] | None:
-    """The token that the chain says it has; None where it says nothing, as any other chain."""
+async def usdt_of(network: str, rpc_url: str, address: str) -> Asset | None:
+    """USDT at the operator's address, or the embedded chain's own; None where there is neither.
+
+    It has no authorisations, so no EIP-712 domain: the version is empty.
+    """
+    if not address and network == EMBEDDED:
+        address = (await _told(rpc_url, "tokens") or {}).get("plain", {}).get("address", "")
+    return Asset(network, address, "Tether USD", "", 6) if address else None
+
+
+async def check_decimals(chain: ChainView, asset: Asset) -> None:
+    """Raises InvalidInput where the chain's token has other decimals: prices would be off by powers of ten."""
+    try:
+        seen = await chain.decimals(asset.address)
+    except CallReverted:
+        raise InvalidInput("network", f"has no token at {asset.address}, which is to be {asset.name}") from None
+    if seen != asset.decimals:
+        raise InvalidInput("network", f"has a token of {seen} decimals at {asset.address}; {asset.name} has 6")
+
+
+async def _told(rpc_url: str, member: str = "usdc") -> dict[str, Any] | None:
+    """What the chain says of its tokens; None where it says nothing, as any other chain."""
     try:
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-            told: dict[str, Any] = (await client.get(f"{rpc_url.rstrip('/')}/info")).raise_for_status().json()["usdc"]
+            told: dict[str, Any] = (await client.get(f"{rpc_url.rstrip('/')}/info")).raise_for_status().json()[member]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
     return told

@@ -74,7 +74,7 @@ async def check_chain(
     on_chain = await _paid_to(chain, asset, payee, first) if first is not None else {}
     known = {(entry.payer, entry.nonce) for entry in confirmed}
     unknown = [tx_hash for key, (_, tx_hash) in on_chain.items() if key not in known]
-    ours = [entry for entry in confirmed if entry.payee == payee.lower()]
+    ours = [entry for entry in confirmed if entry.payee == payee.lower() and entry.scheme == "exact"]
     journaled, seen = sum(int(entry.amount_atomic) for entry in ours), sum(amount for amount, _ in on_chain.values())
     return [
         Check(

@@ -6,14 +6,12 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from agentnode.payments.booking import OPERATOR, shares
 from agentnode.payments.journal import Journal, Mined
 from agentnode.payments.tables import UNPAID_POINTS, JournalMark, PaymentIntent, PaymentReceipt, Settlement
-from ledger.accounts import receipt_budget
+from ledger.accounts import move
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
-from ledger.ids import new_id
-from ledger.money import Asset
-from ledger.movements import Movement, tenant_account
 
 PAID_TWICE = "the payment had been paid by another authorisation: this one is the payer's, refund it"
 UNKNOWN_PURCHASE = "the chain shows this payment, and this database knows no purchase for it"
@@ -22,11 +20,10 @@ UNKNOWN_PURCHASE = "the chain shows this payment, and this database knows no pur
 class Ends:
     """Each change is made only if the entry still stands as it was read: two workers make it once."""
 
-    def __init__(self, journal: Journal, database: Database, clock: Clock, operator: str) -> None:
+    def __init__(self, journal: Journal, database: Database, clock: Clock) -> None:
         self._journal = journal
         self._database = database
         self._clock = clock
-        self._operator = operator
 
     async def reorged(self, entry: Settlement) -> bool:
         """Its block was undone: its receipt is void, and what was booked for it is booked back."""
@@ -38,6 +35,11 @@ class Ends:
 
     async def abandoned(self, entry: Settlement) -> bool:
         return await self._change(entry, "abandoned", point="abandoned", look_at_us=None)
+
+    async def failed(self, entry: Settlement, failure: str) -> bool:
+        """A transfer that was claimed is on the chain no more: another payment may take its place."""
+        look_at_us = self._clock.now_us()
+        return await self._change(entry, "failed", point="failed", failure=failure, look_at_us=look_at_us)
 
     async def looked(self, entry: Settlement, look_at_us: int | None) -> None:
         """The chain was asked and said nothing new; None where it need not be asked again."""
@@ -99,19 +101,7 @@ class Ends:
         intent = await session.get(PaymentIntent, row.payment_id)
         if received is None or intent is None:
             return
-        ours = receipt_budget(received.id).id if intent.fills_purse else tenant_account(self._operator)
         theirs = f"wallet:{row.payer}"
-        from_account, to_account = (ours, theirs) if name == "reorged" else (theirs, ours)
-        session.add(
-            Movement(
-                id=new_id("mov"),
-                tenant_id=self._operator,
-                kind="settlement",
-                hold_id=None,
-                event_id=None,
-                from_account=from_account,
-                to_account=to_account,
-                usd_nanos=Asset(**intent.asset).nanos_from_atomic(int(row.amount_atomic)),
-                at_us=self._clock.now_us(),
-            )
-        )
+        for ours, usd_nanos in shares(intent, received.id, int(row.amount_atomic)):
+            from_account, to_account = (ours, theirs) if name == "reorged" else (theirs, ours)
+            move(session, OPERATOR, "settlement", from_account, to_account, usd_nanos, self._clock.now_us())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, or_
 from sqlmodel import col, select
 
-from agentnode.payments.submission import Authorization
+from agentnode.payments.submission import Offered
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, JournalMark, Settlement, SettlementAttempt
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
@@ -39,9 +39,10 @@ class Entries:
         self._database = database
         self._clock = clock
 
-    async def open(self, via: str | None = None) -> Sequence[Settlement]:
+    async def open(self, via: str | None = None, scheme: str = "exact") -> Sequence[Settlement]:
         """Entries that have not reached an end, in order of arrival; those of one carrier, or all."""
-        waiting = select(Settlement).where(col(Settlement.point).in_(OPEN_POINTS)).order_by(col(Settlement.seq))
+        waiting = select(Settlement).where(col(Settlement.point).in_(OPEN_POINTS), Settlement.scheme == scheme)
+        waiting = waiting.order_by(col(Settlement.seq))
         if via is not None:
             waiting = waiting.where(Settlement.via == via)
         async with self._database.read() as session:
@@ -79,7 +80,7 @@ class Entries:
         paying = (entry for entry in entries if entry.point not in UNPAID_POINTS)
         return next(paying, entries[0] if entries else None)
 
-    async def of_authorization(self, offered: Authorization) -> Settlement | None:
+    async def of_authorization(self, offered: Offered) -> Settlement | None:
         async with self._database.read() as session:
             return await of_authorization(session, offered.network, offered.asset, offered.payer, offered.nonce)
 

@@ -4,6 +4,11 @@ PaymentNeeded         402  PAYMENT_REQUIRED: this costs money; carries what to p
 PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; has the extension's code
 ComplianceBlocked     403  COMPLIANCE_BLOCKED: the operator's list or service refuses payer or payee
 ComplianceUnchecked   403  COMPLIANCE_BLOCKED: it could not be asked, so it is not allowed; later it may be
+AssetMismatch         402  PAYMENT_ASSET_MISMATCH: the token that is named, or was sent, is not the one asked
+ChainIdMismatch       402  PAYMENT_CHAIN_MISMATCH: the payment is for another chain
+TransferMissing       402  TRANSFER_NOT_FOUND: the transaction does not pay this payee, or was reverted
+TransferTooOld        402  TRANSFER_TOO_OLD: it was mined before the price was asked
+TransferUnmined       409  TRANSFER_NOT_MINED: the chain does not show the transaction yet
 GasBudgetSpent        429  FACILITATOR_GAS_SPENT: the open facilitator pays no more gas for others today
 FacilitatorAbsent     503  FACILITATOR_UNAVAILABLE: nobody carries payments of this network
 QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
@@ -81,6 +86,52 @@ class ComplianceUnchecked(ComplianceBlocked):
     """Whether it is allowed could not be found out, so it is not."""
 
     retry_after_ms = 5_000
+
+
+class AssetMismatch(PaymentRefused):
+    """Another token than the one asked, whatever its symbol and decimals."""
+
+    code = "PAYMENT_ASSET_MISMATCH"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("INVALID_SIGNATURE", reason)
+
+
+class ChainIdMismatch(PaymentRefused):
+    """A payment for another chain than the one asked."""
+
+    code = "PAYMENT_CHAIN_MISMATCH"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("NETWORK_MISMATCH", reason)
+
+
+class TransferMissing(PaymentRefused):
+    """The transaction that is claimed moves nothing to this payee."""
+
+    code = "TRANSFER_NOT_FOUND"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("SETTLEMENT_FAILED", reason)
+
+
+class TransferTooOld(PaymentRefused):
+    """The transfer is older than the price that it is to pay."""
+
+    code = "TRANSFER_TOO_OLD"
+
+    def __init__(self) -> None:
+        super().__init__("EXPIRED_PAYMENT", "the transfer was mined before this price was asked")
+
+
+class TransferUnmined(Conflict):
+    """The chain does not show the transaction yet; nothing is known of it, and nothing was taken."""
+
+    code = "TRANSFER_NOT_MINED"
+    retry_after_ms = 2_000
+
+    def __init__(self, tx_hash: str) -> None:
+        super().__init__(f"{tx_hash} is not mined on this chain yet; send the same claim again when it is")
 
 
 class GasBudgetSpent(AgentNodeError):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 
+from agentnode.payments.booking import OPERATOR
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.journal import Journal
-from agentnode.payments.receipt_book import OPERATOR, ReceiptBook
+from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
-from agentnode.payments.submission import Authorization, check_terms, read_authorization
+from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, check_transfer, read_claim
+from agentnode.payments.submission import Authorization, Offered, check_terms, read_authorization, scheme_of
 from agentnode.payments.tables import UNPAID_POINTS, PaymentIntent, Settlement
+from agentnode.payments.transfers import Transfers
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.database import Database
 from ledger.events import EventDraft, Events
@@ -33,7 +37,8 @@ class TollGate:
         clock: Clock,
         journal: Journal,
         facilitator: LocalFacilitator,
-        asset: Asset,
+        transfers: Transfers,
+        assets: Sequence[Asset],
         pay_to: str,
         book: ReceiptBook,
         terms: Terms,
@@ -44,7 +49,8 @@ class TollGate:
         self._clock = clock
         self._journal = journal
         self._facilitator = facilitator
-        self._asset = asset
+        self._transfers = transfers
+        self._asset, *self._other_assets = assets
         self._pay_to = pay_to
         self._book = book
         self._terms = terms
@@ -69,7 +75,9 @@ class TollGate:
             input_hash=input_hash,
             expires_at_us=now + self._terms.quote_life_s * SECOND_US,
             max_timeout_s=self._terms.max_timeout_s,
-        )
+            asked_at_us=now,
+            authority=self._book.did,
+        ).beside(*self._other_assets)
         try:
             async with self._database.write() as session:
                 session.add(self._row(asked, fills_purse=False))
@@ -81,7 +89,7 @@ class TollGate:
 
     async def requirement(self, task_id: str) -> PaymentRequirement | None:
         intent = await self._intent(task_id)
-        return _requirement(intent) if intent else None
+        return self._requirement(intent) if intent else None
 
     async def submit(self, task_id: str, payload: Any) -> Receipt:
         """Take a payment for a task: same one again? then every check; then journal, settle, receipt.
@@ -91,10 +99,12 @@ class TollGate:
         intent = await self._intent(task_id)
         if intent is None:
             raise PaymentRefused("SETTLEMENT_FAILED", "this task asks for no payment")
-        asked = _requirement(intent)
+        asked = self._requirement(intent)
+        if scheme_of(payload) == "onchain":
+            return await self._take_transfer(intent, *read_claim(payload, asked))
         return await self._take(intent, asked, read_authorization(payload, asked))
 
-    async def purchase(self, asked: PaymentRequirement, offered: Authorization) -> Receipt:
+    async def purchase(self, asked: PaymentRequirement, offered: Offered) -> Receipt:
         """Take a payment for what `asked.payment_id` names, whose price no row stands for yet; as `submit`.
 
         What is paid fills the receipt's purse, and the work takes from there what it comes to.
@@ -107,10 +117,17 @@ class TollGate:
             intent = await self._intent(asked.task_id) or intent
         standing = await self._journal.of_payment(asked.payment_id)
         if standing is not None and standing.point not in UNPAID_POINTS and standing.payer == offered.payer:
-            return await self._ended(_requirement(intent), standing)
+            return await self._ended(self._requirement(intent), standing)
         return await self._take(intent, asked, offered)
 
-    async def _take(self, intent: PaymentIntent, asked: PaymentRequirement, offered: Authorization) -> Receipt:
+    async def _take_transfer(self, intent: PaymentIntent, asked: PaymentRequirement, claim: TransferClaim) -> Receipt:
+        """The same claim again is answered without the chain: who knows the task's id knows what it bought."""
+        standing = await self._journal.of_payment(asked.payment_id)
+        if standing is not None and standing.point not in UNPAID_POINTS and standing.nonce == claim.tx_hash:
+            return await self._ended(asked, standing)
+        return await self._take(intent, asked, await self._transfers.claimed(claim, asked))
+
+    async def _take(self, intent: PaymentIntent, asked: PaymentRequirement, offered: Offered) -> Receipt:
         standing = await self._journal.of_payment(asked.payment_id)
         same = standing is not None and (standing.payer, standing.nonce) == (offered.payer, offered.nonce)
         if standing is not None and standing.point not in UNPAID_POINTS:
@@ -120,13 +137,27 @@ class TollGate:
         if intent.status != "required" or asked.expired(self._clock.now_us()):
             await self._close(intent, "expired")
             raise QuoteExpired
-        check_terms(offered, asked, seconds(self._clock.now_us()))
-        if standing is not None and same:
-            # What was sent for it before it failed is public, and may have been mined since.
-            return await self._ended(asked, await self._journal.plan_again(standing))
-        await self._refuse_spent(offered, asked)
-        entry = await self._facilitator.settle(asked.payment_id, offered, asked)
+        if isinstance(offered, Authorization):
+            entry = await self._settle(asked, offered, standing if same else None)
+        else:
+            assert isinstance(offered, DirectTransfer)
+            entry = await self._claim(asked, offered)
         return await self._book.receipt(asked, entry)
+
+    async def _settle(self, asked: PaymentRequirement, offered: Authorization, failed: Settlement | None) -> Settlement:
+        """The authorisation, turned into a transfer; `failed` is the same one, which has failed before."""
+        check_terms(offered, asked, seconds(self._clock.now_us()))
+        if failed is not None:
+            # What was sent for it before it failed is public, and may have been mined since.
+            return await self._facilitator.end_of(await self._journal.plan_again(failed))
+        await self._refuse_spent(offered, asked)
+        return await self._facilitator.settle(asked.payment_id, offered, asked)
+
+    async def _claim(self, asked: PaymentRequirement, offered: DirectTransfer) -> Settlement:
+        """The transfer, once it is deep enough."""
+        check_transfer(offered, asked)
+        await self._refuse_spent(offered, asked)
+        return await self._facilitator.end_of(await self._transfers.journaled(asked.payment_id, offered))
 
     async def forget_unpaid(self) -> int:
         """Drops the prices of purchases that a payment was tried on and none was journaled for; how many."""
@@ -147,7 +178,7 @@ class TollGate:
         if intent is None or standing is None:
             return None
         try:
-            return await self._ended(_requirement(intent), standing)
+            return await self._ended(self._requirement(intent), standing)
         except PaymentRefused as refused:
             return refused
 
@@ -208,10 +239,10 @@ class TollGate:
     async def _ended(self, asked: PaymentRequirement, standing: Settlement) -> Receipt:
         return await self._book.receipt(asked, await self._facilitator.end_of(standing))
 
-    async def _refuse_spent(self, offered: Authorization, asked: PaymentRequirement) -> None:
+    async def _refuse_spent(self, offered: Offered, asked: PaymentRequirement) -> None:
         standing = await self._journal.of_authorization(offered)
         if standing is not None and standing.point not in UNPAID_POINTS and standing.payment_id != asked.payment_id:
-            raise PaymentRefused("DUPLICATE_NONCE", "this authorisation pays, or paid, for something else")
+            raise PaymentRefused("DUPLICATE_NONCE", "this payment pays, or paid, for something else")
 
     def _row(self, asked: PaymentRequirement, fills_purse: bool) -> PaymentIntent:
         return PaymentIntent(
@@ -242,20 +273,22 @@ class TollGate:
             if row is not None and row.status == "required":
                 row.status = status
 
-
-def _requirement(intent: PaymentIntent) -> PaymentRequirement:
-    return PaymentRequirement(
-        payment_id=intent.id,
-        task_id=intent.task_id,
-        quote_id=intent.quote_id,
-        price_usd_nanos=intent.price_usd_nanos,
-        amount_atomic=int(intent.amount_atomic),
-        asset=Asset(**intent.asset),
-        pay_to=intent.pay_to,
-        resource=intent.resource,
-        description=intent.description,
-        input_hash=intent.input_hash,
-        expires_at_us=intent.expires_at_us,
-        max_timeout_s=intent.max_timeout_s,
-        price_version=intent.price_version,
-    )
+    def _requirement(self, intent: PaymentIntent) -> PaymentRequirement:
+        asked = PaymentRequirement(
+            payment_id=intent.id,
+            task_id=intent.task_id,
+            quote_id=intent.quote_id,
+            price_usd_nanos=intent.price_usd_nanos,
+            amount_atomic=int(intent.amount_atomic),
+            asset=Asset(**intent.asset),
+            pay_to=intent.pay_to,
+            resource=intent.resource,
+            description=intent.description,
+            input_hash=intent.input_hash,
+            expires_at_us=intent.expires_at_us,
+            max_timeout_s=intent.max_timeout_s,
+            price_version=intent.price_version,
+            asked_at_us=intent.created_at_us,
+            authority=self._book.did,
+        )
+        return asked.beside(*self._other_assets)

@@ -34,14 +34,22 @@ class SentPayment:
 
     @property
     def scheme(self) -> str:
-        holder = self.payload.get("accepted") if self.payload.get("x402Version") == 2 else self.payload
-        return str(holder.get("scheme")) if isinstance(holder, dict) else ""
+        return self._named("scheme")
+
+    @property
+    def asset(self) -> str:
+        """The token's address, as it was sent; empty where it is not named."""
+        return self._named("asset" if self.payload.get("x402Version") == 2 else "token")
 
     @property
     def inner(self) -> dict[str, Any]:
         """What the scheme says: the member `payload`."""
         inner = self.payload.get("payload")
         return inner if isinstance(inner, dict) else {}
+
+    def _named(self, member: str) -> str:
+        holder = self.payload.get("accepted") if self.payload.get("x402Version") == 2 else self.payload
+        return str(holder.get(member, "")) if isinstance(holder, dict) else ""
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def _p402(value: bytes) -> dict[str, Any]:
         }
         return payload | {"scheme": "receipt", "amount": said.get("amount"), "payload": inner}
     if "tx" in said:
-        inner = {"txHash": said["tx"], "signature": said.get("sig")}
+        inner = {"txHash": said["tx"], "quoteId": said.get("quote"), "signature": said.get("sig")}
         return payload | {"scheme": "onchain", "amount": said.get("amount"), "payload": inner}
     signed = said.get("sig", "").encode("latin-1")
     inner = _base64_json(signed.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(signed) % 4), name)

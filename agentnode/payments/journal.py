@@ -22,7 +22,7 @@ from sqlmodel import col, select
 
 from agentnode.payments.entries import Entries, attempts_in, of_authorization
 from agentnode.payments.errors import PaymentRefused, QuoteExpired
-from agentnode.payments.submission import Authorization
+from agentnode.payments.submission import Offered
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
@@ -49,7 +49,7 @@ class Plan:
     """What is to be settled and with which call, before a nonce or a signature exists."""
 
     payment_id: str
-    authorization: Authorization
+    authorization: Offered
     call_data: str
     planned_block: int
     carriage: Carriage = Carriage()
@@ -251,6 +251,7 @@ class Journal(Entries):
             id=new_id("stl"),
             seq=now,
             payment_id=plan.payment_id,
+            scheme=offered.scheme,
             network=offered.network,
             asset=offered.asset,
             payer=offered.payer,
@@ -273,7 +274,7 @@ class Journal(Entries):
         if standing is None or standing.point not in UNPAID_POINTS:
             return None
         for name in (
-            *("seq", "payment_id", "payee", "amount_atomic", "valid_before_s", "call_data"),
+            *("seq", "payment_id", "scheme", "payee", "amount_atomic", "valid_before_s", "call_data"),
             *("via", "handed", "compliance_version"),
         ):
             setattr(standing, name, getattr(entry, name))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.errors import AssetMismatch, PaymentRefused
 from agentnode.payments.headers import SentPayment
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from ledger.clock import SECOND_US, seconds
@@ -22,6 +23,9 @@ _VERSION = re.compile(r"[\x21-\x7e]{0,100}", re.ASCII)
 
 
 class Hasher(Protocol):
+    @property
+    def did(self) -> str: ...
+
     def keyed_hash(self, data: bytes) -> str: ...
 
 
@@ -45,14 +49,19 @@ def request_hash(method: str, path: str, query: bytes, body: bytes) -> str:
 
 
 class Quotes:
-    def __init__(self, hasher: Hasher, asset: Asset, pay_to: str, terms: Terms) -> None:
-        self._hasher, self._asset, self._pay_to, self._terms = hasher, asset, pay_to, terms
+    """Of several assets the first takes every scheme, the others `onchain` only."""
+
+    def __init__(self, hasher: Hasher, assets: Sequence[Asset], pay_to: str, terms: Terms) -> None:
+        self._hasher, self._assets, self._pay_to, self._terms = hasher, assets, pay_to, terms
 
     def new(self, offer: Offer, now_us: int) -> PaymentRequirement:
         """The price of now, good for the life of a quote."""
-        amount = self._asset.atomic_from_nanos(offer.price_usd_nanos)
         expires_s = seconds(now_us) + self._terms.quote_life_s
-        return self._requirement(offer, amount, expires_s, offer.price_version)
+        asked, *others = (
+            self._requirement(offer, asset, asset.atomic_from_nanos(offer.price_usd_nanos), expires_s)
+            for asset in self._assets
+        )
+        return replace(asked, alternatives=tuple(others))
 
     def answered(self, offer: Offer, sent: SentPayment, now_us: int) -> PaymentRequirement:
         """The requirement that a payment for this request answers.
@@ -63,17 +72,27 @@ class Quotes:
         said, version = self._said(sent), offer.price_version
         if said is None:
             return self.new(offer, now_us)
+        asset = self._named(sent)
         if sent.payload.get("x402Version") == 2:
             version = said.get("priceVersion", "")
         quote = _QUOTE.fullmatch(str(said.get("quoteId")))
         if quote is None or not isinstance(version, str) or not _VERSION.fullmatch(version):
             raise PaymentRefused("INVALID_AMOUNT", "the payment names no quote of this seller; ask for the price again")
-        asked = self._requirement(offer, int(quote[1]), int(quote[2]), version)
+        asked = self._requirement(replace(offer, price_version=version), asset, int(quote[1]), int(quote[2]))
         if asked.quote_id != quote[0]:
             raise PaymentRefused("INVALID_AMOUNT", "the quote is for another request; ask for this one's price")
         if sent.payload.get("x402Version") == 2 and said != asked.accepts_v2(sent.scheme)["extra"]:
             raise PaymentRefused("INVALID_AMOUNT", "accepted.extra is not what was asked")
         return asked
+
+    def named(self, offer: Offer, name: str, asked_at_us: int, token: str, now_us: int) -> PaymentRequirement:
+        """What a transfer is to pay that was made for the thing of that name, which is there since `asked_at_us`."""
+        asset = next((one for one in self._assets if one.address.lower() == token.lower()), None)
+        if token and asset is None:
+            raise AssetMismatch(f"{token} is no token that is taken here")
+        asset = asset or self._assets[0]
+        asked = self._requirement(offer, asset, asset.atomic_from_nanos(offer.price_usd_nanos), seconds(now_us) + 60)
+        return replace(asked, quote_id=name, asked_at_us=asked_at_us)
 
     @staticmethod
     def _said(sent: SentPayment) -> dict[str, Any] | None:
@@ -82,25 +101,32 @@ class Quotes:
             accepted = sent.payload.get("accepted")
             extra = accepted.get("extra") if isinstance(accepted, dict) else None
             return extra if isinstance(extra, dict) else {}
-        return sent.inner if sent.scheme == "receipt" else None
+        return sent.inner if sent.scheme in ("receipt", "onchain") else None
 
-    def _requirement(self, offer: Offer, amount: int, expires_s: int, price_version: str) -> PaymentRequirement:
-        bound = (self._asset.network, self._asset.address.lower(), self._pay_to.lower(), amount, expires_s)
-        text = "\n".join(map(str, (*bound, price_version, offer.input_hash, offer.resource)))
+    def _named(self, sent: SentPayment) -> Asset:
+        """Which of the tokens a payment by `onchain` accepts."""
+        address = sent.asset.lower() if sent.scheme == "onchain" else ""
+        return next((asset for asset in self._assets if asset.address.lower() == address), self._assets[0])
+
+    def _requirement(self, offer: Offer, asset: Asset, amount: int, expires_s: int) -> PaymentRequirement:
+        bound = (asset.network, asset.address.lower(), self._pay_to.lower(), amount, expires_s)
+        text = "\n".join(map(str, (*bound, offer.price_version, offer.input_hash, offer.resource)))
         seal = self._hasher.keyed_hash(b"quote\n" + text.encode())[:32]
         return PaymentRequirement(
             payment_id="",
             task_id="",
             quote_id=f"quo_{amount}_{expires_s}_{seal}",
-            price_usd_nanos=self._asset.nanos_from_atomic(amount),
+            price_usd_nanos=asset.nanos_from_atomic(amount),
             amount_atomic=amount,
-            asset=self._asset,
+            asset=asset,
             pay_to=self._pay_to,
             resource=offer.resource,
             description=offer.description,
             input_hash=offer.input_hash,
             expires_at_us=expires_s * SECOND_US,
             max_timeout_s=self._terms.max_timeout_s,
-            price_version=price_version,
+            price_version=offer.price_version,
             x402_versions=self._terms.x402_versions,
+            asked_at_us=(expires_s - self._terms.quote_life_s) * SECOND_US,
+            authority=self._hasher.did,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentnode.payments.journal import Mined
+from agentnode.payments.schemes.onchain import direct_transfers
 from agentnode.payments.tables import Settlement
 from ledger.clock import Clock, seconds
 from trust.chain import ChainView
@@ -30,6 +31,9 @@ class Proof:
 
         Raises Unclear while the chain says that the nonce is gone, and not yet how.
         """
+        if entry.scheme == "onchain":
+            receipt = await self._chain.receipt(entry.nonce)
+            return mined(receipt) if receipt is not None and pays(receipt, entry) else None
         if not await self._chain.authorization_used(entry.asset, entry.payer, entry.nonce):
             return None
         end = await self._chain.authorization_end(entry.asset, entry.payer, entry.nonce, entry.planned_block)
@@ -43,8 +47,11 @@ class Proof:
     async def closed(self, entry: Settlement) -> bool:
         """Whether no block can execute the authorisation any more: its window is past, or its nonce gone.
 
-        By the time of the blocks: after an outage a chain goes on where it stood, with times that are past.
+        By the time of the blocks: after an outage a chain goes on where it stood, with times that are past. A transfer
+        that its sender made may always be mined again.
         """
+        if entry.scheme == "onchain":
+            return False
         if await self._chain.authorization_used(entry.asset, entry.payer, entry.nonce):
             return True
         now_s = seconds(self._clock.now_us()) if self._wall_clock else (await self._chain.head()).timestamp_s
@@ -57,7 +64,10 @@ class Proof:
 
 
 def pays(receipt: TxReceipt, entry: Settlement) -> bool:
-    """Whether this authorisation moved the amount to the payee in the transaction."""
+    """Whether this authorisation, or its sender itself, moved the amount to the payee in the transaction."""
+    if entry.scheme == "onchain":
+        sent = direct_transfers(receipt, entry.asset, entry.payee).get(entry.payer)
+        return receipt.tx_hash == entry.nonce and sent == int(entry.amount_atomic)
     made = receipt.authorized(entry.asset, entry.payer, entry.nonce)
     return made is not None and (made.payee, made.amount_atomic) == (entry.payee, int(entry.amount_atomic))
 

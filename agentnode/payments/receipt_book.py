@@ -9,19 +9,16 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from agentnode.payments.booking import OPERATOR, shares
 from agentnode.payments.errors import PaymentRefused
 from agentnode.payments.journal import Journal
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
-from ledger.accounts import fund, receipt_budget
+from ledger.accounts import fund, move, receipt_budget
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
-from ledger.money import Asset
-from ledger.movements import Movement, tenant_account
 
-OPERATOR = "node"
-"""The tenant whose the node is: what it earns is booked there."""
 _PAGE = 100
 _MADE = select(PaymentReceipt, Settlement.point).join(
     Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id)
@@ -29,11 +26,17 @@ _MADE = select(PaymentReceipt, Settlement.point).join(
 
 
 class ReceiptBook:
-    def __init__(self, database: Database, journal: Journal, asset: Asset, signer: Signer) -> None:
-        self._database, self._journal, self._asset, self._signer = database, journal, asset, signer
+    def __init__(self, database: Database, journal: Journal, signer: Signer) -> None:
+        self._database, self._journal, self._signer = database, journal, signer
+
+    @property
+    def did(self) -> str:
+        """Whose word the receipts are."""
+        return self._signer.did
 
     async def receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
         """The one receipt of a settled payment."""
+        asked = asked.in_token(entry.asset)
         made = Receipt(
             id=new_id("rcpt"),
             payment_id=asked.payment_id,
@@ -58,8 +61,9 @@ class ReceiptBook:
                 intent = await session.get(PaymentIntent, asked.payment_id)
                 assert intent is not None
                 intent.status = "paid"
+                intent.asset, intent.amount_atomic = vars(asked.asset), str(asked.amount_atomic)
                 await session.flush()
-                await self._move(session, made, intent.fills_purse)
+                await self._move(session, made, intent)
         except IntegrityError:
             for standing in await self.of_task(asked.task_id):
                 return standing
@@ -84,26 +88,14 @@ class ReceiptBook:
             rows = (await session.exec(asked)).all()
         return [_receipt(row, void=point == "reorged") for row, point in rows]
 
-    async def _move(self, session: AsyncSession, receipt: Receipt, fills_purse: bool) -> None:
-        """From the payer's wallet to the operator, or into the purse from which work takes what it comes to."""
-        wallet, at_us = f"wallet:{receipt.payer}", receipt.settled_at_us
-        usd_nanos = self._asset.nanos_from_atomic(receipt.amount_atomic)
-        if fills_purse:
-            await fund(session, receipt_budget(receipt.id), usd_nanos, wallet, at_us, "settlement")
-            return
-        session.add(
-            Movement(
-                id=new_id("mov"),
-                tenant_id=OPERATOR,
-                kind="settlement",
-                hold_id=None,
-                event_id=None,
-                from_account=wallet,
-                to_account=tenant_account(OPERATOR),
-                usd_nanos=usd_nanos,
-                at_us=at_us,
-            )
-        )
+    async def _move(self, session: AsyncSession, receipt: Receipt, intent: PaymentIntent) -> None:
+        """From the payer's wallet to the operator, and into the purse from which work takes what it comes to."""
+        wallet, at_us, purse = f"wallet:{receipt.payer}", receipt.settled_at_us, receipt_budget(receipt.id)
+        for account, usd_nanos in shares(intent, receipt.id, receipt.amount_atomic):
+            if account == purse.id:
+                await fund(session, purse, usd_nanos, wallet, at_us, "settlement")
+            else:
+                move(session, OPERATOR, "settlement", wallet, account, usd_nanos, at_us)
 
 
 def _receipt(row: PaymentReceipt, void: bool) -> Receipt:

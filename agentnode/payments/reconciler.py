@@ -10,6 +10,7 @@ from agentnode.payments.ends import UNKNOWN_PURCHASE, Ends
 from agentnode.payments.journal import Journal, Mined
 from agentnode.payments.proof import Proof, Unclear, mined
 from agentnode.payments.tables import Settlement
+from agentnode.payments.transfers import Transfers
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.errors import Unavailable
 from ledger.ids import new_id
@@ -36,6 +37,7 @@ class Reconciler:
         self,
         journal: Journal,
         ends: Ends,
+        transfers: Transfers,
         proofs: Mapping[str, Proof],
         broadcaster: Broadcaster,
         chain: ChainView,
@@ -48,6 +50,7 @@ class Reconciler:
     ) -> None:
         self._journal = journal
         self._ends = ends
+        self._transfers = transfers
         self._proofs = proofs
         self._broadcaster = broadcaster
         self._chain = chain
@@ -72,12 +75,20 @@ class Reconciler:
         if claim is None:
             return
         try:
+            for entry in await self._journal.open(scheme="onchain"):
+                await self._deepened(entry)
             for entry in await self._journal.watched():
                 await self._looked(entry)
             if self._clock.now_us() - self._searched_at_us > _SEARCH_EVERY_US:
                 await self._search(seconds(self._clock.now_us()) - self._buyers_come_s)
         finally:
             await self._claims.release(claim)
+
+    async def _deepened(self, entry: Settlement) -> None:
+        try:
+            await self._transfers.look(entry)
+        except Unavailable as silence:
+            _log.warning("transfer %s waits: %s", entry.id, silence)
 
     async def _looked(self, entry: Settlement) -> None:
         try:

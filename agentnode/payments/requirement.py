@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnode.payments.networks import v1_name
 from ledger.clock import SECOND_US
 from ledger.money import Asset
+
+SCHEMES = ("exact", "onchain")
+"""In the order in which they are offered."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,31 @@ class PaymentRequirement:
     price_version: str = ""
     """Which state of the seller's price list it was made from, where there is one."""
     x402_versions: Sequence[int] = (2,)
+    asked_at_us: int = 0
+    """A transfer that its sender makes itself pays for it from then on."""
+    authority: str = ""
+    """The node's did, in whose domain payers sign what they say of receipts and transfers."""
+    alternatives: tuple[PaymentRequirement, ...] = ()
+    """The same price in tokens that know no authorisations: paid by `onchain` only."""
 
     def expired(self, now_us: int) -> bool:
         return now_us >= self.expires_at_us
 
     def network_name(self, version: int) -> str:
         return v1_name(self.asset.network) if version == 1 else self.asset.network
+
+    def in_token(self, address: str) -> PaymentRequirement:
+        """The same price in the token of that address; in its own where there is no such alternative."""
+        others = (other for other in self.alternatives if other.asset.address.lower() == address.lower())
+        return next(others, self)
+
+    def beside(self, *assets: Asset) -> PaymentRequirement:
+        """With the same price in these tokens too."""
+        others = (
+            replace(self, asset=asset, amount_atomic=asset.atomic_from_nanos(self.price_usd_nanos), alternatives=())
+            for asset in assets
+        )
+        return replace(self, alternatives=tuple(others))
 
     def accepts_v2(self, scheme: str = "exact") -> dict[str, Any]:
         """x402 version 2 PaymentRequirements."""
@@ -62,14 +84,14 @@ class PaymentRequirement:
             "amount": str(self.amount_atomic),
             "payTo": self.pay_to,
             "maxTimeoutSeconds": self.max_timeout_s,
-            "extra": self._extra(),
+            "extra": self._extra() | ({"authority": self.authority} if scheme == "onchain" else {}),
         }
 
     def as_x402(
         self,
         version: int,
         error: str = "",
-        schemes: Sequence[str] = ("exact",),
+        schemes: Sequence[str] = SCHEMES,
         extensions: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The PaymentRequired object of x402 `version` 1 or 2; of version 1 with the scheme `exact` only."""
@@ -78,7 +100,10 @@ class PaymentRequirement:
                 "x402Version": 2,
                 "error": error or "Payment required",
                 "resource": {"url": self.resource, "description": self.description, "mimeType": "application/json"},
-                "accepts": [self.accepts_v2(scheme) for scheme in schemes],
+                "accepts": [
+                    *(self.accepts_v2(scheme) for scheme in schemes),
+                    *(other.accepts_v2("onchain") for other in self.alternatives if "onchain" in schemes),
+                ],
                 "extensions": dict(extensions or {}),
             }
         return {"x402Version": 1, "error": error, "accepts": [self._accepts_v1()]}

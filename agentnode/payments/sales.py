@@ -8,18 +8,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from agentnode.payments.booking import OPERATOR
 from agentnode.payments.deliveries import LEASE_S, Begun, Deliveries, Reply, Wanted
 from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
 from agentnode.payments.gate import TollGate
 from agentnode.payments.headers import Header, SentPayment, encoded
 from agentnode.payments.identifier import identifier_of
 from agentnode.payments.offers import Hasher, Offer, Quotes
-from agentnode.payments.receipt_book import OPERATOR, ReceiptBook
+from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
+from agentnode.payments.schemes.onchain import NamedClaim, read_claim
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend
-from agentnode.payments.submission import Authorization, check_token, read_authorization
+from agentnode.payments.submission import Offered, check_token, read_authorization
+from agentnode.payments.transfers import Transfers
 from ledger.accounts import receipt_budget
 from ledger.clock import Clock
 from ledger.errors import BudgetRefused, HoldEnded, Unavailable
@@ -69,13 +72,15 @@ class Sales:
         gate: TollGate,
         book: ReceiptBook,
         quotes: Quotes,
+        transfers: Transfers,
         deliveries: Deliveries,
         chain: ChainView,
         spend: Spend,
         keys: Keys,
         clock: Clock,
     ) -> None:
-        self._gate, self._book, self._quotes, self._deliveries = gate, book, quotes, deliveries
+        self._gate, self._book, self._quotes, self._transfers = gate, book, quotes, transfers
+        self._deliveries = deliveries
         self._chain, self._spend, self._keys, self._clock = chain, spend, keys, clock
 
     def required(self, offer: Offer) -> PaymentRequirement:
@@ -91,11 +96,16 @@ class Sales:
         if sent.scheme == "receipt":
             return await self._spent(asked, sent)
         check_token(sent.payload, asked)
-        offered = read_authorization(sent.payload, asked)
-        digest = authorization_digest(offered, asked.asset)
-        if not await signed_by(self._chain, offered.payer, digest, offered.signature):
-            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not the payer's over these terms")
-        identifier = identifier_of(sent)
+        return await self._paid(asked, await self._proved(asked, sent), identifier_of(sent), sent.dialect)
+
+    async def take_named(self, offer: Offer, named: NamedClaim) -> Sale | Reply:
+        """As `take`, for a transfer that the request itself names."""
+        asked = self._quotes.named(offer, named.name, named.asked_at_us, named.token, self._clock.now_us())
+        return await self._paid(asked, await self._transfers.claimed(named.claim, asked), None, "v2")
+
+    async def _paid(
+        self, asked: PaymentRequirement, offered: Offered, identifier: str | None, dialect: str
+    ) -> Sale | Reply:
         payment_id = await self._payment_id(offered, asked, identifier)
         asked = replace(asked, payment_id=payment_id, task_id=payment_id)
         wanted = Wanted(payment_id, offered.payer, asked.input_hash, identifier)
@@ -112,8 +122,7 @@ class Sales:
         except BaseException:
             await asyncio.shield(self._deliveries.give_back(begun))
             raise
-        paid_usd_nanos = asked.asset.nanos_from_atomic(receipt.amount_atomic)
-        return Sale(receipt, paid_usd_nanos, begun, sent.dialect, asked.resource)
+        return Sale(receipt, asked.price_usd_nanos, begun, dialect, asked.resource)
 
     async def bought(self, offer: Offer, payer: str) -> Reply | None:
         """What this payer was answered to the same request. Raises RequestInProgress while that is at work."""
@@ -173,6 +182,17 @@ class Sales:
     async def sent(self, sale: Sale, received: bool) -> None:
         await self._deliveries.sent(sale.begun, received)
 
+    async def _proved(self, asked: PaymentRequirement, sent: SentPayment) -> Offered:
+        """The payment, signed by its payer. Of a transfer, which is public, the chain says who that is."""
+        if sent.scheme == "onchain":
+            _, claim = read_claim(sent.payload, asked)
+            return await self._transfers.claimed(claim, asked)
+        offered = read_authorization(sent.payload, asked)
+        digest = authorization_digest(offered, asked.asset)
+        if not await signed_by(self._chain, offered.payer, digest, offered.signature):
+            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not the payer's over these terms")
+        return offered
+
     async def _spent(self, asked: PaymentRequirement, sent: SentPayment) -> Sale | Reply:
         """A sale paid by what is left of an earlier payment; the work's hold says whether that suffices."""
         spend = read_spend(sent, asked)
@@ -198,7 +218,7 @@ class Sales:
                 return True
         return False
 
-    async def _payment_id(self, offered: Authorization, asked: PaymentRequirement, identifier: str | None) -> str:
+    async def _payment_id(self, offered: Offered, asked: PaymentRequirement, identifier: str | None) -> str:
         """One authorisation for one request has one id, which only the node can make and the payer gets to know.
 
         Under a name that the payer gave before it is that purchase's: whatever was signed for the second try is not

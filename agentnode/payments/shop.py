@@ -26,6 +26,6 @@ class Shop:
 
 def open_shop(paid: Payments, database: Database, clock: Clock, keys: NodeKeys, vault: Vault, spend: Spend) -> Shop:
     deliveries = Deliveries(database, clock, vault)
-    sales = Sales(paid.gate, paid.book, paid.quotes, deliveries, paid.chain, spend, keys, clock)
+    sales = Sales(paid.gate, paid.book, paid.quotes, paid.transfers, deliveries, paid.chain, spend, keys, clock)
     sign_ins = SignIns(database, clock, keys, paid.chain, paid.asset.network)
-    return Shop(Toll(sales, sign_ins), sign_ins, Standings(paid.book, deliveries, spend, paid.asset))
+    return Shop(Toll(sales, sign_ins), sign_ins, Standings(paid.book, deliveries, spend, paid.assets))

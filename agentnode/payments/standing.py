@@ -52,8 +52,9 @@ class Standing:
 
 
 class Standings:
-    def __init__(self, book: ReceiptBook, deliveries: Deliveries, spend: Spend, asset: Asset) -> None:
-        self._book, self._deliveries, self._spend, self._asset = book, deliveries, spend, asset
+    def __init__(self, book: ReceiptBook, deliveries: Deliveries, spend: Spend, assets: Sequence[Asset]) -> None:
+        self._book, self._deliveries, self._spend = book, deliveries, spend
+        self._assets = {asset.address.lower(): asset for asset in assets}
 
     async def of(self, receipt_id: str) -> Standing:
         """Raises ReceiptUnknown."""
@@ -69,7 +70,7 @@ class Standings:
     async def _standing(self, receipt: Receipt) -> Standing:
         """A receipt without a purse paid for a task, whose price is taken whole."""
         purse = await self._spend.budget(receipt_budget(receipt.id).id)
-        paid = self._asset.nanos_from_atomic(receipt.amount_atomic)
+        paid = self._assets[receipt.asset].nanos_from_atomic(receipt.amount_atomic)
         held = 0 if purse is None else purse.held_usd_nanos
         used = paid - held - (0 if purse is None else purse.room_usd_nanos)
         return Standing(receipt, paid, used, held, await self._deliveries.next_counter(receipt.id))

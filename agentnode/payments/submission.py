@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, PaymentRefused
 from agentnode.payments.networks import v1_name
 from agentnode.payments.requirement import PaymentRequirement
 
@@ -15,6 +15,27 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NONCE = re.compile(r"0x[0-9a-fA-F]{64}")
 _SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){65,4096}")
 _UINT = re.compile(r"[0-9]{1,78}")
+
+
+class Offered(Protocol):
+    """What a payer offers of any scheme: one transfer, made or to be made. Payer, asset and nonce name it for good."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def network(self) -> str: ...
+    @property
+    def asset(self) -> str: ...
+    @property
+    def payer(self) -> str: ...
+    @property
+    def payee(self) -> str: ...
+    @property
+    def amount_atomic(self) -> int: ...
+    @property
+    def valid_before_s(self) -> int: ...
+    @property
+    def nonce(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,8 @@ class Authorization:
     valid_before_s: int
     nonce: str
     signature: str
+
+    scheme = "exact"
 
     def payload(self) -> dict[str, Any]:
         """The `payload` member of both versions' PaymentPayload."""
@@ -51,28 +74,43 @@ def read_authorization(payload: Any, asked: PaymentRequirement) -> Authorization
 
     Raises PaymentRefused naming the member that is missing, malformed, or names other terms.
     """
+    return _authorization(inner_of(payload, asked, "exact"), asked)
+
+
+def scheme_of(payload: Any) -> str:
+    """The scheme that a PaymentPayload of version 1 or 2 names; empty where it names none."""
+    outer = payload if isinstance(payload, dict) else {}
+    holder = outer.get("accepted") if outer.get("x402Version", 1) == 2 else outer
+    return str(holder.get("scheme")) if isinstance(holder, dict) else ""
+
+
+def inner_of(payload: Any, asked: PaymentRequirement, scheme: str) -> dict[str, Any]:
+    """The member `payload` of a PaymentPayload that accepts `asked` under `scheme`.
+
+    Raises PaymentRefused naming the member that is missing, malformed, or names other terms.
+    """
     outer = _object(payload, "payload")
     version = outer.get("x402Version", 1)
     if version == 2:
         accepted = _object(outer.get("accepted"), "accepted")
-        scheme, network, asset = (accepted.get(member) for member in ("scheme", "network", "asset"))
+        named, network, asset = (accepted.get(member) for member in ("scheme", "network", "asset"))
         if network != asked.asset.network:
-            raise PaymentRefused("NETWORK_MISMATCH", f"accepted.network is {network!r}, not {asked.asset.network}")
+            raise ChainIdMismatch(f"accepted.network is {network!r}, not {asked.asset.network}")
         if str(asset).lower() != asked.asset.address.lower():
-            raise PaymentRefused("INVALID_SIGNATURE", f"accepted.asset is not {asked.asset.address}")
+            raise AssetMismatch(f"accepted.asset is not {asked.asset.address}")
         if str(accepted.get("payTo")).lower() != asked.pay_to.lower():
             raise PaymentRefused("INVALID_SIGNATURE", f"accepted.payTo is not {asked.pay_to}")
         if str(accepted.get("amount")) != str(asked.amount_atomic):
             raise PaymentRefused("INVALID_AMOUNT", f"accepted.amount is not {asked.amount_atomic}")
     elif version == 1:
-        scheme, network = outer.get("scheme"), outer.get("network")
+        named, network = outer.get("scheme"), outer.get("network")
         if network not in (v1_name(asked.asset.network), asked.asset.network):
-            raise PaymentRefused("NETWORK_MISMATCH", f"network is {network!r}, not {v1_name(asked.asset.network)}")
+            raise ChainIdMismatch(f"network is {network!r}, not {v1_name(asked.asset.network)}")
     else:
         raise PaymentRefused("SETTLEMENT_FAILED", "x402Version must be 1 or 2")
-    if scheme != "exact":
-        raise PaymentRefused("SETTLEMENT_FAILED", "scheme must be exact")
-    return _authorization(_object(outer.get("payload"), "payload.payload"), asked)
+    if named != scheme:
+        raise PaymentRefused("SETTLEMENT_FAILED", f"scheme must be {scheme}")
+    return _object(outer.get("payload"), "payload.payload")
 
 
 def check_token(payload: dict[str, Any], asked: PaymentRequirement) -> None:
@@ -80,7 +118,7 @@ def check_token(payload: dict[str, Any], asked: PaymentRequirement) -> None:
     if "token" not in payload:
         return
     if str(payload["token"]).lower() != asked.asset.address.lower():
-        raise PaymentRefused("INVALID_SIGNATURE", f"token is not {asked.asset.address}")
+        raise AssetMismatch(f"token is not {asked.asset.address}")
     if str(payload.get("amount")) != str(asked.amount_atomic):
         raise PaymentRefused("INVALID_AMOUNT", f"amount is not {asked.amount_atomic}")
 

@@ -53,7 +53,8 @@ class PaymentIntent(Row, table=True):
 
 
 class Settlement(Row, table=True):
-    """One entry of the settlement journal: an authorisation that is being, or was, turned into a transfer.
+    """One entry of the settlement journal: an authorisation that is being, or was, turned into a transfer; or, of the
+    scheme `onchain`, a transfer that its sender made and claims, whose `nonce` is the transaction's hash.
 
     `payment_id` is the intent it pays; `x402:payer:nonce` where the facilitator settles for another seller; empty where
     the chain shows a payment to this node of which this database knows no purchase.
@@ -65,6 +66,7 @@ class Settlement(Row, table=True):
             "point IN ('planned', 'signed', 'broadcast', 'confirmed', 'reorged', 'failed', 'abandoned')",
             name="point_known",
         ),
+        CheckConstraint("scheme IN ('exact', 'onchain')", name="scheme_known"),
         Index("uq_settlement_authorization", "network", "asset", "payer", "nonce", unique=True),
         Index(
             "uq_settlement_payment_open",
@@ -85,6 +87,7 @@ class Settlement(Row, table=True):
     seq: int = Field(sa_type=BigInteger)
     """Order of arrival, in microseconds: the order in which the queue takes them."""
     payment_id: str = ""
+    scheme: str = "exact"
     point: str = "planned"
     network: str
     asset: str

@@ -25,28 +25,33 @@ from agentnode.payments.errors import (
 from agentnode.payments.headers import Header, encoded, read_payment
 from agentnode.payments.offers import Offer
 from agentnode.payments.sales import Sale, Sales
+from agentnode.payments.schemes.onchain import NamedClaim
 from agentnode.payments.sign_in import SignIns
 from ledger.errors import AgentNodeError
 from ledger.spend import Hold
 
-_SCHEMES = ("exact", "receipt")
+_SCHEMES = ("exact", "receipt", "onchain")
 
 
 class Toll:
     def __init__(self, sales: Sales, sign_ins: SignIns) -> None:
         self._sales, self._sign_ins = sales, sign_ins
 
-    async def take(self, offer: Offer, headers: Iterable[Header]) -> Sale | Reply:
+    async def take(self, offer: Offer, headers: Iterable[Header], named: NamedClaim | None = None) -> Sale | Reply:
         """The sale that the request's payment opens, or the answer it has bought before and not received.
 
-        Without a payment, who signs in gets again what it has bought by the same request, while that is kept.
+        Without a payment, who signs in gets again what it has bought by the same request, while that is kept. `named` is
+        a transfer that the request names in its body: then that pays, and no header is looked at.
         Raises PaymentNeeded where there is no payment or it does not pay, InvalidInput for a header that cannot be
         read, SettlementPending, RequestInProgress, Conflict, Unavailable.
         """
-        sent = read_payment(headers)
-        if sent is None:
+        sent = read_payment(headers) if named is None else None
+        if sent is None and named is None:
             return await self._given_again(offer, headers)
         try:
+            if named is not None:
+                return await self._sales.take_named(offer, named)
+            assert sent is not None
             return await self._sales.take(offer, sent)
         except ComplianceBlocked:
             raise  # no payment of this payer would cure it

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from own_transfers import claim_signature, transferred
 from paid_http import Buyer, decoded, encoded
 
 from agentnode.cli.local import accounts
@@ -114,7 +115,8 @@ def test_a_session_that_is_over_asks_for_no_money(tenant: Tenant) -> None:
     assert (over.status_code, over.json()["error"]["code"]) == (409, "SESSION_ENDED")
     foreign = tenant.ask("/sessions/fund", {"session_id": "sess_x", "amount": 1, "source": "direct"})
     assert foreign.status_code == 404
-    hashed = {"session_id": session["id"], "amount": 1, "source": "direct", "tx_hash": "0x" + "00" * 32}
+    standing = tenant.ask("/sessions", {"budget_usd": 0.01}).json()
+    hashed = {"session_id": standing["id"], "amount": 1, "source": "direct", "tx_hash": "0x" + "00" * 32}
     assert tenant.ask("/sessions/fund", hashed).status_code == 400
 
 
@@ -129,3 +131,22 @@ def test_what_a_session_did_not_spend_of_real_money_is_the_tenants_again(tenant:
     left = Decimal(tenant.get("/credits/balance")["balance_usd_exact"])
     assert left + Decimal(cost["cost_usd_exact"]) == Decimal("0.3")
     assert [entry["kind"] for entry in tenant.get("/credits/history")["data"]] == ["refund"]
+
+
+def test_a_session_takes_a_transfer_that_its_sender_made_for_it(tenant: Tenant, chain: ChainProcess) -> None:
+    """`tx_hash` in the body, signed with the session's id; another session, and another sender, do not have it."""
+    session, other = (tenant.ask("/sessions", {"budget_usd": 0.01}).json() for _ in range(2))
+    payer, body = tenant.buyer.account, {"session_id": session["id"], "amount": 0.3, "source": "direct"}
+    accepts = tenant.buyer.accepts(tenant.ask("/sessions/fund", body), "onchain")
+    tx_hash = transferred(chain, payer, accepts["asset"], accepts["payTo"], 300_000)
+    authority = accepts["extra"]["authority"]
+    signed = {"tx_hash": tx_hash, "signature": claim_signature(payer, tx_hash, session["id"], authority)}
+    stolen = {**signed, "signature": claim_signature(chain.funded("0"), tx_hash, session["id"], authority)}
+    assert tenant.ask("/sessions/fund", body | stolen).status_code == 402
+    assert tenant.ask("/sessions/fund", body | signed | {"session_id": other["id"]}).status_code == 402
+    funded = tenant.ask("/sessions/fund", body | signed)
+    assert funded.status_code == 200, funded.text
+    assert funded.json()["funding"]["transaction"] == tx_hash
+    assert funded.json()["budget"]["total_usd_exact"] == "0.31"
+    assert tenant.ask("/sessions/fund", body | signed).text == funded.text
+    assert tenant.ask("/sessions/fund", body | signed | {"amount": 0.1}).status_code == 402

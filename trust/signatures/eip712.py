@@ -1,4 +1,4 @@
-"""Mandates, uses, revocations and spends of receipts as EIP-712 typed data: the form that any wallet signs."""
+"""Mandates, uses, revocations, and what payers say of receipts and transfers, as EIP-712: any wallet signs it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ _USE = _fields(
 )
 _REVOCATION = _fields("bytes32 mandate,uint64 issuedAt")
 _SPEND = _fields("string receiptId,uint256 counter,string quoteId,uint256 amountUsdNanos")
+_CLAIM = _fields("string paymentId,bytes32 transactionHash")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ class SpendMessage:
     counter: int
     quote_id: str
     amount_usd_nanos: int
+
+
+@dataclass(frozen=True)
+class ClaimMessage:
+    """What the sender of a token transfer signs, so that nobody else pays with it: the hash is public."""
+
+    payment_id: str
+    tx_hash: bytes
 
 
 def mandate_typed_data(mandate: MandateMessage, chain_id: int, authority: str) -> TypedData:
@@ -136,6 +145,15 @@ def spend_typed_data(spend: SpendMessage, chain_id: int, authority: str) -> Type
         "amountUsdNanos": _uint("amount_usd", spend.amount_usd_nanos, 256),
     }
     return _typed_data("ReceiptSpend", _SPEND, message, chain_id, authority)
+
+
+def claim_typed_data(claim: ClaimMessage, chain_id: int, authority: str) -> TypedData:
+    """As `mandate_typed_data`, for a transfer that pays for something."""
+    message = {
+        "paymentId": _text("paymentId", claim.payment_id),
+        "transactionHash": _bytes32("transactionHash", claim.tx_hash),
+    }
+    return _typed_data("TransferClaim", _CLAIM, message, chain_id, authority)
 
 
 def constraints_hash(constraints: Mapping[str, Any]) -> bytes:
