@@ -40,8 +40,8 @@ class Toll:
     async def take(self, offer: Offer, headers: Iterable[Header], named: NamedClaim | None = None) -> Sale | Reply:
         """The sale that the request's payment opens, or the answer it has bought before and not received.
 
-        Without a payment, who signs in gets again what it has bought by the same request, while that is kept. `named` is
-        a transfer that the request names in its body: then that pays, and no header is looked at.
+        Without a payment, who signs in gets again what it has bought by the same request, while that is kept.
+        `named` is a transfer that the request names in its body: then that pays, and no header is looked at.
         Raises PaymentNeeded where there is no payment or it does not pay, InvalidInput for a header that cannot be
         read, SettlementPending, RequestInProgress, Conflict, Unavailable.
         """

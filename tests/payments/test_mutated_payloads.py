@@ -30,6 +30,8 @@ PAYER = Account.create()
 
 
 class Hasher:
+    did = "did:key:zSeller"
+
     def keyed_hash(self, data: bytes) -> str:
         import hashlib
 
@@ -43,7 +45,7 @@ class NoWallets:
         return False
 
 
-QUOTES = Quotes(Hasher(), USDC, PAYEE, Terms())
+QUOTES = Quotes(Hasher(), [USDC], PAYEE, Terms())
 
 
 def payment(version: int) -> dict[str, Any]:

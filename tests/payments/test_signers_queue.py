@@ -72,6 +72,7 @@ async def test_a_restored_older_database_sells_no_payment_again(
     """What the file forgot, the chain knows: a used authorisation buys nothing, and account nonces go on."""
     backup, wallets = tmp_path / "backup.db", OpenWallets()
     async with opened(chain, database, tmp_path, wallets=wallets) as world:
+        await world.payments.reconciler.start()
         with sqlite3.connect(database.path) as source:
             source.execute("VACUUM INTO ?", [str(backup)])
         payer, asked = chain.funded("1"), await world.require()
@@ -80,6 +81,7 @@ async def test_a_restored_older_database_sells_no_payment_again(
     shutil.copy(backup, tmp_path / "restored.db")
     restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
     async with opened(chain, restored, tmp_path, wallets=wallets) as world:
+        await world.payments.reconciler.start()
         again = await world.require()
         with pytest.raises(PaymentRefused) as told:
             await world.submit(again, {**payload, "accepted": again.accepts_v2()})
