@@ -327,6 +327,15 @@ def test_a_header_that_is_no_payment_is_the_callers_mistake(node: NodeProcess, s
     assert node.http.get("/api/v2/health").status_code == 200
 
 
+def test_a_good_payment_in_a_header_that_is_too_long_is_not_read(buyer: Buyer) -> None:
+    """What a wallet contract's signature needs, and no more; without the padding it pays."""
+    payload = buyer.payload(buyer.price(chat()))
+    padded = encoded({**payload, "padding": " " * 24_000})
+    answer = buyer.http.post(CHAT, json=chat(), headers={"PAYMENT-SIGNATURE": padded})
+    assert answer.status_code == 400 and "PAYMENT-SIGNATURE" in answer.json()["error"]["message"]
+    assert buyer.pay(chat(), payload).status_code == 200
+
+
 def test_changed_payments_over_http_are_refused_and_none_is_a_crash(buyer: Buyer) -> None:
     """As test_mutated_payloads, through headers, server and journal: the good one is taken once, whatever came before.
 
