@@ -154,6 +154,8 @@ def _translated() -> Iterator[None]:
         raise SellerUnreachable("it does not answer as an A2A agent does") from error
     except A2AError as error:
         raise SellerRefused(f"it answers {type(error).__name__}") from error
+    except httpx.InvalidURL as error:
+        raise SellerUnreachable("its card names what is no URL") from error
     except (ParseError, ValueError, TypeError, KeyError) as error:
         raise SellerUnreachable("its answer is not A2A") from error
 

@@ -21,16 +21,23 @@ _messages = itertools.count(1)
 
 
 class NodeProcess:
-    """A node on a folder and a chain. `crash_at` names the journal's point at which it dies."""
+    """A node on a folder and a chain. `crash_at` names the journal's point at which it dies; `module` is what runs."""
 
-    def __init__(self, folder: Path, chain: ChainProcess, crash_at: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        chain: ChainProcess,
+        crash_at: str = "",
+        module: str = "tests.scenarios.crashing_node",
+        **settings: Any,
+    ) -> None:
         said = load({}, data=folder, chain=chain.url, port=settings.pop("port", 0), **settings)
         self.settings = said
         environment = {**os.environ, "AGENTNODE_SETTINGS": said.model_dump_json(), "CRASH_AT": crash_at}
         self.log_path = folder.with_suffix(".log")
         with self.log_path.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.scenarios.crashing_node"],
+                [sys.executable, "-m", module],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
