@@ -77,7 +77,9 @@ class HttpSeller:
             return await self._http.request(work.method, self._url, json=work.json, headers=dict(headers))
         except AgentNodeError:
             raise
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL as error:
+            raise SellerUnreachable("it is named by what is no URL") from error
+        except httpx.HTTPError as error:
             if isinstance(error.__cause__, AgentNodeError):
                 raise error.__cause__ from error
             raise SellerUnreachable("it does not answer") from error

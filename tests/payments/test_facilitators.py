@@ -26,10 +26,12 @@ from payments_world import World, opened, signed_payload
 from sqlmodel import text
 
 from agentnode.payments import PaymentRefused, SettlementPending
+from agentnode.payments.facilitators.remote import RemoteFacilitator
 from agentnode.payments.facilitators.words import settle_word
 from ledger.database import Database
 from ledger.errors import InvalidInput
 from tests.devchain.devchain_process import ChainProcess
+from tests.trust.web_site import redirect, site
 
 CLOSED_PORT = "http://127.0.0.1:1"
 
@@ -103,6 +105,21 @@ async def test_who_cannot_be_reached_is_passed_over_and_who_refuses_too(
             assert world.payments.routes.order(entry.network)[-1] == CLOSED_PORT, "who is not well is asked last"
             await submitted(world)
             assert len(refusing.asked) == 2, "the second payment began at one that was well"
+
+
+async def test_a_facilitator_stands_where_the_operator_says_and_leads_nowhere_else(
+    chain: ChainProcess, database: Database, tmp_path: Path
+) -> None:
+    """Inside, without opening that network to strangers' URLs; its redirect is no word of the operator's."""
+    with FaultyFacilitator(chain) as facilitator:
+        async with carried(chain, database, tmp_path, facilitator.url, allow_nets=["10.0.0.0/8"]) as world:
+            payer, receipt = await submitted(world)
+            assert (world.usdc(payer.address), receipt.payer) == (990_000, payer.address.lower())
+            async with site() as elsewhere, site() as moved:
+                moved.answers["/supported"] = redirect(f"http://127.0.0.1:{elsewhere.port}/supported")
+                remote = RemoteFacilitator(f"http://127.0.0.1:{moved.port}", world.payments.web)
+                assert await remote.supported() is None
+                assert (moved.connections, elsewhere.connections) == (1, 0)
 
 
 async def test_supported_is_what_all_carry_and_a_foreign_network_needs_a_chain_to_check_it_on(

@@ -174,6 +174,9 @@ PLACES: dict[str, Callable[[World, str], Any]] = {
     "a hire by another Bazaar's listing": lambda world, url: world.post(
         "/api/v2/bazaar/call", hire(listing=listing(endpoint=url))
     ),
+    "a resource over HTTP": lambda world, url: world.post(
+        "/api/v2/bazaar/call", {"http": {"url": url, "method": "GET"}, "max_price": 0.01}
+    ),
     "a redirect of a card": lambda world, url: world.post(
         "/api/v2/bazaar/call", hire(agent_card_url=world.placed(url))
     ),
@@ -182,8 +185,8 @@ PLACES: dict[str, Callable[[World, str], Any]] = {
     ),
 }
 """Wherever a stranger or a tenant hands in a URL that the node calls, or an answer that leads on to one."""
-REFUSALS = ("ADDRESS_REFUSED", "url_is_http", "redirects to what is no URL", "names what is no URL")
-"""The last three are for what is written so that it is no URL to begin with."""
+REFUSALS = ("ADDRESS_REFUSED", "url_is_http", "what is no URL")
+"""The last two are for what is written so that it is no URL to begin with."""
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -231,6 +234,7 @@ OPENS = {
     "agentnode/cli/local.py": "the operator's own node",
     "agentnode/cli/processes.py": "processes that the command started",
     "agentnode/cli/wallet.py": "the operator's option --rpc",
+    "agentnode/hire/http_seller.py": "the guarded transport",
     "agentnode/hire/seller.py": "the guarded transport",
     "agentnode/payments/assets.py": "the operator's rpc_url",
     "agentnode/payments/broadcaster.py": "the operator's rpc_url",

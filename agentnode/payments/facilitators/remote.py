@@ -15,9 +15,7 @@ from trust.web import Reply
 class Web(Protocol):
     """trust.web.GuardedClient, as far as it is needed here."""
 
-    async def get(self, url: str, headers: Any = None) -> Reply: ...
-
-    async def post(self, url: str, json: Any = None, content: bytes | None = None, headers: Any = None) -> Reply: ...
+    async def request(self, method: str, url: str, *, json: Any = None, headers: Any = None) -> Reply: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class RemoteFacilitator:
     async def settle(self, handed: dict[str, Any]) -> Word:
         """Never raises for what the facilitator does: a word that was not heard is `unknown`."""
         try:
-            reply = await self.web.post(f"{self.url}/settle", json=handed, headers=self._headers())
+            reply = await self.web.request("POST", f"{self.url}/settle", json=handed, headers=self._headers())
         except AddressRefused as refused:
             return Word("unreached", reason=refused.message)
         except FetchFailed as silence:
@@ -39,9 +37,9 @@ class RemoteFacilitator:
         return settle_word(reply.status, reply.body)
 
     async def supported(self) -> list[dict[str, Any]] | None:
-        """The kinds we can use; None where it does not answer."""
+        """The kinds we can use; None where it does not answer. Where it redirects to is not the operator's word."""
         try:
-            reply = await self.web.get(f"{self.url}/supported", headers=self._headers())
+            reply = await self.web.request("GET", f"{self.url}/supported", headers=self._headers())
         except (AddressRefused, FetchFailed):
             return None
         return kinds_of(reply.body) if reply.status == 200 else None
