@@ -77,6 +77,7 @@ async def test_a_word_without_a_transfer_is_neither_success_nor_refusal_until_th
 ) -> None:
     """Pending, though a second one stands by: it may have left. Then abandoned, and the payer kept its money."""
     with FaultyFacilitator(chain) as faulty, FaultyFacilitator(chain) as other:
+        chain.funded("0")
         latest = chain.rpc("eth_getBlockByNumber", "latest", False)["result"]
         faulty.fault, faulty.anothers = fault, latest["transactions"][-1]
         async with carried(chain, database, tmp_path, faulty.url, other.url, settle_timeout_s=1) as world:
