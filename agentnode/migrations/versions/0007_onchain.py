@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "agentnode_0006"
-down_revision = "agentnode_0005"
+revision = "agentnode_0007"
+down_revision = "agentnode_0006"
 branch_labels = None
 depends_on = None
 
