@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from agentnode import __version__, ticking
 from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes, security_schemes, sold
 from agentnode.api import (
+    about,
     auth,
     bazaar,
     bodies,
@@ -224,7 +225,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     if settings.chain == "embedded":
         app.include_router(devchain.router(settings.rpc_url))
     schemes = security_schemes(settings.url, signs_in=sign_ins is not None)
-    card = agent_card(settings.name, settings.description, __version__, settings.url, skills, schemes)
+    card = agent_card(settings.name, settings.description, __version__, settings.url, skills, schemes, extended=True)
     authenticate = auth.authenticator(accounts, sign_ins, resource)
-    app.router.routes.extend(routes(runtime, card, authenticate, clock.now_us(), keys.sign))
+    told = about.About(policies, settings.url)
+    app.router.routes.extend(routes(runtime, card, authenticate, clock.now_us(), keys.sign, told))
     return app

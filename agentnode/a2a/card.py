@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agentnode.a2a.endpoint import REST_PATH, RPC_PATH
+from agentnode.a2a.paths import REST_PATH, RPC_PATH
 from agentnode.a2a.skills import Skills
 from agentnode.payments.metadata import X402_EXTENSION_URIS
 from ledger.clock import seconds
@@ -56,8 +56,12 @@ def agent_card(
     origin: str,
     skills: Skills,
     schemes: Mapping[str, pb.SecurityScheme] | None = None,
+    extended: bool = False,
 ) -> pb.AgentCard:
-    """The card of a node that answers at `origin` (`https://host`). It says what is so."""
+    """The card of a node that answers at `origin` (`https://host`). It says what is so.
+
+    `extended`: who says who it is has a card of its own.
+    """
     interfaces = [
         (binding, version, path)
         for binding, path in (("JSONRPC", RPC_PATH), ("HTTP+JSON", REST_PATH))
@@ -75,7 +79,7 @@ def agent_card(
         capabilities=pb.AgentCapabilities(
             streaming=True,
             push_notifications=True,
-            extended_agent_card=False,
+            extended_agent_card=extended,
             extensions=[
                 pb.AgentExtension(uri=uri, description="Priced skills are paid with x402.", required=False)
                 for uri in X402_EXTENSION_URIS

@@ -36,17 +36,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from agentnode.a2a.compat import Adapter03, Rest03
+from agentnode.a2a.extended import ExtendedCard
 from agentnode.a2a.handler import NodeRequestHandler
 from agentnode.a2a.numbers import Numbers
 from agentnode.a2a.p402_endpoint import P402Endpoint
+from agentnode.a2a.paths import REST_PATH, RPC_PATH
 from agentnode.a2a.protos import Protos
 from agentnode.a2a.runtime import TaskRuntime
 from agentnode.payments.metadata import X402_EXTENSION_URIS
 from ledger.accounts import Caller
 from ledger.errors import AgentNodeError
 
-RPC_PATH = "/api/a2a"
-REST_PATH = "/api/a2a/rest"
 MAX_BODY_BYTES = 1_000_000
 _HEADERS = (HTTP_EXTENSION_HEADER, LEGACY_HTTP_EXTENSION_HEADER)
 
@@ -55,12 +55,14 @@ Authenticate = Callable[[Request], Awaitable[Caller]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def a2a_routes(runtime: TaskRuntime, authenticate: Authenticate) -> list[BaseRoute]:
+def a2a_routes(
+    runtime: TaskRuntime, authenticate: Authenticate, extended: ExtendedCard | None = None
+) -> list[BaseRoute]:
     """JSON-RPC at /api/a2a, with a slash too, and HTTP+JSON at /api/a2a/rest; each in 1.0 and 0.3."""
     # The SDK logs what it cannot parse, and that is what callers say: nothing of it belongs in a log.
     logging.getLogger("a2a").setLevel(logging.CRITICAL)
     numbers = Numbers()
-    handler = NodeRequestHandler(runtime, Protos(numbers))
+    handler = NodeRequestHandler(runtime, Protos(numbers), extended)
     context = _Context()
     dispatcher = JsonRpcDispatcher(handler, context, enable_v0_3_compat=True)
     dispatcher._v03_adapter = Adapter03(handler, context)
@@ -96,7 +98,7 @@ class _Context(ServerCallContextBuilder):
             headers.setdefault(VERSION_HEADER.lower(), version)
         rest_03 = request.url.path.startswith(f"{REST_PATH}/v1/")
         state = {"headers": headers, "caller": request.state.caller, "body": request.state.body, "rest_03": rest_03}
-        state["sent"] = request.state.sent
+        state["sent"], state["unknown"] = request.state.sent, request.state.unknown
         return ServerCallContext(state=state, requested_extensions=_asked(request, *_HEADERS))
 
 
@@ -127,14 +129,15 @@ class _Around:
         try:
             request.state.caller = await self._authenticate(request)
         except AgentNodeError as error:
-            challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-            return JSONResponse({"error": error.as_dict()}, error.status, headers=challenge)
+            return _refused(error)
         try:
             request.state.body = await self._body(request)
         except A2AError as error:
             return self._refusal(error)
-        request.state.sent = deque()
+        request.state.sent, request.state.unknown = deque(), []
         response: Response = await self._inner(request)
+        if request.state.unknown:
+            return _refused(request.state.unknown[0])
         for name in _HEADERS:
             if activated := [uri for uri in X402_EXTENSION_URIS if uri in _asked(request, name)]:
                 response.headers[name] = ", ".join(activated)
@@ -193,6 +196,12 @@ class _Around:
             # The id is the event's number, with which a client goes on (`Last-Event-ID`), at whichever worker.
             numbered = {"id": str(sent.popleft())} if sent else {}
             yield {**made, "data": self._numbers.show(made["data"]), **numbered}
+
+
+def _refused(error: AgentNodeError) -> Response:
+    """Who is nobody hears it of HTTP, in every version and binding (A2A 1.0, 7.4)."""
+    challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return JSONResponse({"error": error.as_dict()}, error.status, headers=challenge)
 
 
 def _asked(request: Request, *names: str) -> set[str]:

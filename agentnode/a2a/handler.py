@@ -32,6 +32,7 @@ from a2a.utils.task import (
 
 from agentnode.a2a.errors import TaskNotStoppable
 from agentnode.a2a.events import View
+from agentnode.a2a.extended import ExtendedCard
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.protos import Protos, incoming, push_config, push_proto, state_of_proto
 from agentnode.a2a.reading import Filter
@@ -39,7 +40,7 @@ from agentnode.a2a.runtime import Step, TaskRuntime
 from agentnode.a2a.telling import DEFAULT_ID
 from ledger.accounts import Caller
 from ledger.clock import SECOND_US
-from ledger.errors import AgentNodeError, Conflict, InvalidInput, NotFound
+from ledger.errors import AgentNodeError, Conflict, InvalidInput, KeyInvalid, NotFound
 from trust.errors import AddressRefused
 
 logger = logging.getLogger(__name__)
@@ -92,11 +93,12 @@ def _answers(method: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coro
 
 
 class NodeRequestHandler(RequestHandler):
-    """What the card says: streaming and push yes, extended card no. The context's state carries `caller` and `body`."""
+    """What the card says. The context's state carries `caller` and `body`, and takes what HTTP is to say."""
 
-    def __init__(self, runtime: TaskRuntime, protos: Protos) -> None:
+    def __init__(self, runtime: TaskRuntime, protos: Protos, extended: ExtendedCard | None) -> None:
         self._runtime = runtime
         self._protos = protos
+        self._extended = extended
 
     @_answers
     async def on_message_send(self, params: pb.SendMessageRequest, context: ServerCallContext) -> pb.Task | pb.Message:
@@ -189,10 +191,17 @@ class NodeRequestHandler(RequestHandler):
         validate_proto_required_fields(params)
         await self._runtime.telling.delete(params.task_id, params.id, _caller(context))
 
+    @_answers
     async def on_get_extended_agent_card(
         self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> pb.AgentCard:
-        raise ExtendedAgentCardNotConfiguredError
+        if self._extended is None:
+            raise ExtendedAgentCardNotConfiguredError
+        try:
+            return await self._extended.of(_caller(context), self._protos.numbers, sign=_dialect(context) == "1.0")
+        except KeyInvalid as unknown:
+            context.state["unknown"].append(unknown)
+            raise
 
     def _incoming(self, params: pb.SendMessageRequest, context: ServerCallContext) -> Incoming:
         state = context.state

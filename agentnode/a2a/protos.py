@@ -41,7 +41,7 @@ class Protos:
     """What leaves: numbers are hidden in it, for the endpoint to show them again."""
 
     def __init__(self, numbers: Numbers) -> None:
-        self._numbers = numbers
+        self.numbers = numbers
 
     def task(self, view: View, history_length: int | None = None) -> pb.Task:
         history = view.get("history", [])
@@ -106,7 +106,7 @@ class Protos:
     def _part(self, part: dict[str, Any]) -> pb.Part:
         if part.keys() == {"text"}:
             return pb.Part(text=part["text"])
-        hidden = {key: self._numbers.hide(value) for key, value in part.items()}
+        hidden = {key: self.numbers.hide(value) for key, value in part.items()}
         made: pb.Part = ParseDict(hidden, pb.Part())
         return made
 
@@ -114,7 +114,7 @@ class Protos:
         if not metadata:
             return None
         made = Struct()
-        made.update(self._numbers.hide(metadata))
+        made.update(self.numbers.hide(metadata))
         return made
 
 

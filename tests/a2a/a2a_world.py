@@ -8,7 +8,7 @@ import functools
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -30,6 +30,7 @@ from agentnode.a2a import (
     agent_card,
     echo,
     routes,
+    security_schemes,
 )
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
@@ -332,6 +333,8 @@ def sign_card(payload: Mapping[str, Any], typ: str) -> str:
 
 
 async def authenticate(request: Request) -> Caller:
+    if (payer := request.headers.get("sign-in-with-x")) is not None:
+        return replace(ANONYMOUS, payer=payer)
     key = request.headers.get("authorization", "").removeprefix("Bearer ")
     known = {"": ANONYMOUS, "alice": ALICE, "bob": BOB}
     if key not in known:
@@ -340,8 +343,13 @@ async def authenticate(request: Request) -> Caller:
 
 
 def an_app(runtime: TaskRuntime, origin: str) -> Starlette:
-    card = agent_card("Test node", "A node under test.", "0.1.0", origin, Stage().skills())
-    return Starlette(routes=routes(runtime, card, authenticate, 1_764_000_000_000_000, sign_card))
+    schemes = security_schemes(origin, signs_in=True)
+    card = agent_card("Test node", "A node under test.", "0.1.0", origin, Stage().skills(), schemes, extended=True)
+    return Starlette(routes=routes(runtime, card, authenticate, 1_764_000_000_000_000, sign_card, about))
+
+
+async def about(caller: Caller) -> Mapping[str, Any]:
+    return {"tenant_id": caller.tenant_id, "payer": caller.payer or "", "limits": {"concurrent": 2, "per": 0.5}}
 
 
 @contextlib.asynccontextmanager

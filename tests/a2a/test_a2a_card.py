@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from trust.errors import SignatureInvalid
 from trust.signatures import jws
 
 ROOT = "/.well-known/agent-card.json"
+EXTENDED = "/api/a2a/rest/extendedAgentCard"
 PURE = "/api/a2a/.well-known/agent-card.json"
 
 
@@ -46,16 +48,59 @@ async def test_the_pure_card_has_no_field_of_0_3(origin: str, http: httpx.AsyncC
 
 
 async def test_the_card_says_what_is_so(origin: str, http: httpx.AsyncClient, rpc: Rpc) -> None:
-    """Streaming, push, no extended card, the three x402 URIs not required, prices in words; and that holds."""
+    """Streaming, push, an extended card, the three x402 URIs not required, prices in words; and that holds."""
     card = (await http.get(origin + PURE)).json()
     capabilities = card["capabilities"]
     assert capabilities["streaming"] is True and capabilities["pushNotifications"] is True
-    assert capabilities["extendedAgentCard"] is False
+    assert capabilities["extendedAgentCard"] is True
+    assert set(card["securitySchemes"]) == {"apiKey", "wallet"} and "securityRequirements" not in card
     assert [each["uri"] for each in capabilities["extensions"]] == list(X402_EXTENSION_URIS)
     assert not [each for each in capabilities["extensions"] if each.get("required")]
     told = {skill["id"]: skill["description"] for skill in card["skills"]}
     assert "0.01 USD" in told["ask"] and "Free" in told["echo"]
-    assert (await rpc.error("GetExtendedAgentCard", {}))["code"] == -32007
+
+
+AS_ALICE, AS_PAYER = {"Authorization": "Bearer alice"}, {"SIGN-IN-WITH-X": "0xab"}
+
+
+def about_in(card: dict[str, Any]) -> dict[str, Any]:
+    """What holds for the caller."""
+    [extension] = [each for each in card["capabilities"]["extensions"] if each["uri"] == "urn:agentnode:caller"]
+    params: dict[str, Any] = extension["params"]
+    return params
+
+
+async def test_the_extended_card_is_its_callers_own(origin: str, http: httpx.AsyncClient, rpc: Rpc, rpc03: Rpc) -> None:
+    """The public card and what holds for who asks, over both bindings in both versions; numbers as they are."""
+    public = (await http.get(origin + PURE)).json()
+    for headers, told in ((AS_ALICE, ("alice", "")), (AS_PAYER, ("public", "0xab"))):
+        cards = [
+            await rpc.call("GetExtendedAgentCard", {}, **headers),
+            (await http.get(origin + EXTENDED, headers={"A2A-Version": "1.0", **headers})).json(),
+            await rpc03.call("agent/getAuthenticatedExtendedCard", {}, **headers),
+            (await http.get(f"{origin}/api/a2a/rest/v1/card", headers=headers)).json(),
+        ]
+        for card in cards:
+            about = about_in(card)
+            assert (about["tenant_id"], about.get("payer", "")) == told
+            assert json.dumps(about["limits"], sort_keys=True) == '{"concurrent": 2, "per": 0.5}'
+            assert [each["id"] for each in card["skills"]] == [each["id"] for each in public["skills"]]
+        for card in cards[:2]:
+            assert verified(card)["capabilities"]["extensions"][-1]["params"] == about
+        assert not any("signatures" in card for card in cards[2:])
+
+
+async def test_the_extended_card_is_for_nobody_else(origin: str, http: httpx.AsyncClient, rpc: Rpc, rpc03: Rpc) -> None:
+    """Who is nobody is told by HTTP, in every version and binding, that it must say who it is."""
+    answers = [
+        await rpc.post("GetExtendedAgentCard", {}),
+        await http.get(origin + EXTENDED, headers={"A2A-Version": "1.0"}),
+        await rpc03.post("agent/getAuthenticatedExtendedCard", {}),
+        await http.get(f"{origin}/api/a2a/rest/v1/card"),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "KEY_INVALID")
+        assert answer.headers["www-authenticate"] == "Bearer"
 
 
 async def test_caches_can_ask_again(origin: str, http: httpx.AsyncClient) -> None:
@@ -72,13 +117,16 @@ async def test_caches_can_ask_again(origin: str, http: httpx.AsyncClient) -> Non
 async def test_the_pure_card_is_signed(origin: str, http: httpx.AsyncClient) -> None:
     """Its signature verifies from the received JSON with the node's key; of another card it does not."""
     card = (await http.get(origin + PURE)).json()
-    (signature,) = card.pop("signatures")
-
-    def token(payload: dict[str, Any]) -> str:
-        body = base64.urlsafe_b64encode(rfc8785.dumps(payload)).rstrip(b"=").decode()
-        return f"{signature['protected']}.{body}.{signature['signature']}"
-
-    assert jws.verify(token(card), did=CARD_DID, typ="JOSE") == card
+    unsigned = {key: value for key, value in card.items() if key != "signatures"}
+    assert verified(card) == unsigned
     with pytest.raises(SignatureInvalid):
-        jws.verify(token({**card, "name": "Another"}), did=CARD_DID)
+        verified({**card, "name": "Another"})
     assert "signatures" not in (await http.get(origin + ROOT)).json()
+
+
+def verified(card: dict[str, Any]) -> dict[str, Any]:
+    """What the node has signed of the card as it was received. Raises SignatureInvalid."""
+    [signature] = card["signatures"]
+    payload = rfc8785.dumps({key: value for key, value in card.items() if key != "signatures"})
+    body = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+    return jws.verify(f"{signature['protected']}.{body}.{signature['signature']}", did=CARD_DID, typ="JOSE")

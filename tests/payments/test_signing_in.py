@@ -12,6 +12,7 @@ from paid_http import CHAT, Buyer, chat, decoded
 from payments_world import stranger
 from siwx_wallet import NAME, OwnedWallet, challenge_of, proof
 
+from agentnode.cli.local import accounts
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement, usdc
 from tests.upstream import FakeUpstream
@@ -157,6 +158,26 @@ async def test_a_payer_lists_its_tasks_over_a2a(node: NodeProcess, chain: ChainP
     again = node.http.post("/api/a2a", json={}, headers=used)
     assert (again.status_code, again.json()["error"]["code"]) == (401, "SIGN_IN_REFUSED")
     assert again.json()["error"]["extensions"][NAME]["info"]["nonce"]
+
+
+async def test_the_extended_card_says_what_holds_for_its_caller(node: NodeProcess) -> None:
+    """A key's limits; of a wallet its address, and where its receipts are."""
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "GetExtendedAgentCard", "params": {}}
+    async with accounts(node.settings) as own:
+        await own.ensure_tenant("carded", "carded", "open")
+        key = (await own.create_key("carded", "test", {"chat"})).secret
+    wallet = stranger()
+    challenge = node.http.get("/api/a2a/sign-in").json()["extensions"][NAME]
+    told = []
+    for identity in ({"Authorization": f"Bearer {key}"}, {"SIGN-IN-WITH-X": await proof(challenge, wallet)}):
+        headers = {"A2A-Version": "1.0", **identity}
+        card = node.http.post("/api/a2a", json=asked, headers=headers).json()["result"]
+        told.append(card["capabilities"]["extensions"][-1]["params"])
+    of_key, of_wallet = told
+    assert (of_key["tenant_id"], of_key["scopes"], of_key["billing"]) == ("carded", ["chat"], "open")
+    assert of_key["limits"]["usd_per_day_exact"] == "1000"
+    assert of_wallet == {"payer": wallet.address.lower(), "receipts": node.url + RECEIPTS}
+    assert node.http.post("/api/a2a", json=asked, headers={"A2A-Version": "1.0"}).status_code == 401
 
 
 def test_the_card_says_how_to_sign_in(node: NodeProcess) -> None:

@@ -70,6 +70,13 @@ async def test_each_claim_is_kept(
         claims += 1
     assert card["capabilities"]["streaming"] and card["capabilities"]["pushNotifications"]
     headers = {"A2A-Version": "1.0"}
+    assert card["capabilities"]["extendedAgentCard"]
+    for scheme in card["securitySchemes"].values():
+        wallet = scheme.get("apiKeySecurityScheme")
+        identity = {wallet["name"]: "0xab"} if wallet else {"Authorization": "Bearer alice"}
+        mine = (await http.post("/api/a2a", json=rpc("GetExtendedAgentCard", {}), headers=headers | identity)).json()
+        assert mine["result"]["skills"] == card["skills"]
+        claims += 1
     async with http.stream("POST", "/api/a2a", json=rpc("SendStreamingMessage", send()), headers=headers) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = [line async for line in stream.aiter_lines() if line.startswith("data: ")]
@@ -81,15 +88,14 @@ async def test_each_claim_is_kept(
         params = {**send(skill["id"]), "configuration": {"returnImmediately": True}}
         assert "result" in (await http.post("/api/a2a", json=rpc("SendMessage", params), headers=headers)).json()
         claims += 1
-    record_property("figure", f"{claims + 2} claims called")
+    record_property("figure", f"{claims + 3} claims called")
 
 
 async def test_what_is_not_claimed_is_refused_before_a_task_exists(
     node: tuple[httpx.AsyncClient, dict[str, Any]], database: Database
 ) -> None:
-    """Other versions, methods, skills, media types and bindings, and the extended card: refused, no row is written."""
+    """Other versions, methods, skills, media types and bindings, the extended card for nobody: no row is written."""
     http, card = node
-    assert not card["capabilities"].get("extendedAgentCard")
     assert {each["protocolBinding"] for each in card["supportedInterfaces"]} == {"JSONRPC", "HTTP+JSON"}
     picture = {"raw": "aGk=", "mediaType": "image/png"}
     refused = [
@@ -97,12 +103,12 @@ async def test_what_is_not_claimed_is_refused_before_a_task_exists(
         ("1.0", "tasks/list", {}, -32601),
         ("1.0", "SendMessage", send("fly"), -32602),
         ("1.0", "SendMessage", send(parts=[picture]), -32005),
-        ("1.0", "GetExtendedAgentCard", {}, -32007),
     ]
     for version, method, params, code in refused:
         answer = (await http.post("/api/a2a", json=rpc(method, params), headers={"A2A-Version": version})).json()
         assert answer["error"]["code"] == code, (method, answer)
-    assert (await http.get("/api/a2a/rest/extendedAgentCard", headers={"A2A-Version": "1.0"})).status_code == 400
+    extended = rpc("GetExtendedAgentCard", {})
+    assert (await http.post("/api/a2a", json=extended, headers={"A2A-Version": "1.0"})).status_code == 401
     with contextlib.suppress(httpx.HTTPError):
         assert (await http.post("/lf.a2a.v1.A2AService/SendMessage", content=b"")).status_code == 404
     async with database.read() as session:
