@@ -138,6 +138,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         asset=paid.asset if paid else None,
         day_of=book.day,
         reorg_margin_s=settings.reorg_margin_s,
+        compliance=paid.compliance if paid else None,
         on_point=on_point,
     )
     proofs = None

@@ -24,6 +24,7 @@ from mandates import Mandates
 from trust.web import GuardedClient
 
 if TYPE_CHECKING:
+    from agentnode.payments.compliance import Compliance
     from trust.chain import ChainView
 
 
@@ -41,6 +42,7 @@ def open_buyer(
     asset: Asset | None,
     day_of: DayOf,
     reorg_margin_s: int,
+    compliance: Compliance | None = None,
     window_s: int = WINDOW_S,
     follow_s: float = FOLLOW_S,
     on_point: Callable[[str], None] = lambda name: None,
@@ -48,7 +50,8 @@ def open_buyer(
     """The buyer over the node's parts. Without `chain` and `asset` it hires what is free.
 
     `day_of` names the budget that bounds a tenant's hires without a mandate; `reorg_margin_s` is the reorg depth in
-    seconds; `window_s` is how long a payment stays valid at most, `follow_s` how long `hire` waits for a task's end.
+    seconds; `compliance` says whom the node may pay, without it everybody; `window_s` is how long a payment stays valid
+    at most, `follow_s` how long `hire` waits for a task's end.
     """
     calls = Calls(database, clock, on_point)
     purse = Purse(spend, mandates, day_of)
@@ -56,6 +59,6 @@ def open_buyer(
     following = Following(calls, ending, AgentCards(web), card_keys, web)
     payer = None
     if chain is not None and asset is not None and ending is not None:
-        payer = Payer(calls, purse, ending, wallets, chain, asset, window_s)
+        payer = Payer(calls, purse, ending, wallets, chain, asset, compliance, window_s)
     recovery = Recovery(calls, purse, following)
     return Buyer(bazaar, web, card_keys, spend, calls, following, recovery, payer, follow_s)

@@ -24,6 +24,7 @@ from ledger.money import Asset
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
+    from agentnode.payments.compliance import Compliance
     from trust.chain import ChainView
 
 WINDOW_S = 120
@@ -39,6 +40,7 @@ class Payer:
         wallets: Wallets,
         chain: ChainView,
         asset: Asset,
+        compliance: Compliance | None,
         window_s: int = WINDOW_S,
     ) -> None:
         self._calls = calls
@@ -47,6 +49,7 @@ class Payer:
         self._wallets = wallets
         self._chain = chain
         self._asset = asset
+        self._compliance = compliance
         self._window_s = window_s
 
     async def commit(
@@ -61,12 +64,14 @@ class Payer:
     ) -> tuple[HireCall, SignedPayment]:
         """A signed payment whose call is journaled and whose hold only the chain ends: it may leave now.
 
-        Raises HireRefused's leaves, WalletUnknown, ChainUnavailable, and what the mandate or the budget refuses with;
-        then nothing has left and nothing is held.
+        Raises HireRefused's leaves, ComplianceBlocked, WalletUnknown, ChainUnavailable, and what the mandate or the
+        budget refuses with; then nothing has left and nothing is held.
         """
         quote = read_quote(asked.payment.get(x402.REQUIRED), self._asset)
         check_quote(quote, terms, self._asset, request.max_price_usd_nanos)
         account = await asyncio.to_thread(self._wallets.account, tenant_id)
+        if self._compliance is not None:
+            await self._compliance.check(account.address, quote.pay_to)
         head = await self._chain.head()
         balance = await self._chain.balance(self._asset.address, account.address)
         if balance < quote.amount_atomic:

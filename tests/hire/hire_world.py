@@ -15,6 +15,7 @@ import httpx
 
 from agentnode.devchain import ACCOUNTS, CHAIN_ID, NETWORK
 from agentnode.hire import AgentCards, Buyer, CardKeys, open_buyer
+from agentnode.payments.compliance import Compliance
 from bazaar import Bazaar
 from ledger.clock import Clock, SystemClock
 from ledger.database import Database
@@ -113,6 +114,7 @@ async def buyer_node(
     on_point: Callable[[str], None] = lambda name: None,
     card_keys: dict[str, Any] | None = None,
     on_embedded_chain: bool = True,
+    compliance: Compliance | None = None,
 ) -> AsyncIterator[BuyerNode]:
     clock = clock or SystemClock()
     spend = Spend(database, clock, "buyer")
@@ -134,6 +136,7 @@ async def buyer_node(
         asset=asset,
         day_of=lambda _: open_day(spend),
         reorg_margin_s=0,
+        compliance=compliance,
         window_s=window_s,
         follow_s=follow_s,
         on_point=on_point,
