@@ -285,6 +285,8 @@ class Journal(Entries):
         """The block from which its transfer is looked for stays the first: what was sent then may still be mined."""
         row.point, row.failure, row.tries, row.look_at_us = "planned", "", 0, None
         row.account_nonce, row.tx_hash, row.updated_at_us = None, "", self._clock.now_us()
+        if row.handed is not None:
+            row.handed = {**row.handed, "tried": []}
         for attempt in await attempts_in(session, [row.id]):
             await session.delete(attempt)
 

@@ -108,6 +108,21 @@ async def test_who_cannot_be_reached_is_passed_over_and_who_refuses_too(
             assert len(refusing.asked) == 2, "the second payment began at one that was well"
 
 
+async def test_while_nobody_can_be_reached_the_payer_is_told_so_and_the_same_payload_pays_later(
+    chain: ChainProcess, database: Database, tmp_path: Path
+) -> None:
+    """No request waits for its time-out: a refusal that names the reason, after three tries, and nothing has left."""
+    async with carried(chain, database, tmp_path, CLOSED_PORT, CLOSED_PORT + "1", settle_timeout_s=60) as world:
+        payer, asked = chain.funded("1"), await world.require()
+        payload = signed_payload(chain, payer, asked)
+        with pytest.raises(PaymentRefused, match="no facilitator was reached"):
+            await world.submit(asked, payload)
+        [entry] = await world.journal()
+        assert (entry.point, entry.tries, world.usdc(payer.address)) == ("failed", 2, 1_000_000)
+    async with carried(chain, database, tmp_path, "own") as again:
+        assert (await again.submit(asked, payload)).task_id == asked.task_id
+
+
 async def test_a_facilitator_stands_where_the_operator_says_and_leads_nowhere_else(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:

@@ -21,7 +21,8 @@ _log = logging.getLogger(__name__)
 _LEASE_S = 10.0
 _ROUND_S = 0.25
 _LEAST_WINDOW_S = 2
-_TRIES = 5
+_TRIES = 3
+"""While nobody is reached nothing has left, so whoever waits is told soon, and the same payload is good as before."""
 _LONGEST_WAIT_S = 10.0
 
 
