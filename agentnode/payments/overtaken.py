@@ -28,8 +28,8 @@ class Overtaken:
     async def found(self, offered: Authorization) -> Mined | None:
         """Where the chain shows the transfer that `offered` signs; None where it shows none, or the journal knows it.
 
-        The signature is checked here: the library says that the nonce is used before it looks at it, and who only
-        read the nonce on chain has bought nothing. Raises ChainUnavailable.
+        The signature is checked here: of a contract wallet the library hears that the nonce is used before it asks
+        whose signature it is, and who only read the nonce on chain has bought nothing. Raises ChainUnavailable.
         """
         if await self._journal.of_authorization(offered) is not None:
             return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from eth_account import Account
 from payments_world import OpenWallets, World, opened, signed_payload
 from strangers import by_stranger
 
@@ -64,9 +66,10 @@ async def test_another_transfer_under_its_nonce_buys_nothing(world: World, chang
     assert (told.value.x402_code, await world.journal()) == ("DUPLICATE_NONCE", [])
 
 
-async def test_who_only_read_the_nonce_on_chain_has_bought_nothing(world: World) -> None:
-    """The signature is checked although the nonce is used."""
-    payer, asked = world.chain.funded("1"), await world.require()
+@pytest.mark.parametrize("kind", ["a key", "a contract wallet"])
+async def test_who_only_read_the_nonce_on_chain_has_bought_nothing(world: World, kind: str) -> None:
+    """Checked although the nonce is used: of a contract wallet the library hears of the nonce before it asks whose it is."""
+    payer, asked = payer_of(world, kind), await world.require()
     payload = signed_payload(world.chain, payer, asked)
     by_stranger(world.chain, payload)
     forged = {**payload, "payload": {**payload["payload"], "signature": "0x" + "11" * 64 + "1b"}}
@@ -74,6 +77,15 @@ async def test_who_only_read_the_nonce_on_chain_has_bought_nothing(world: World)
         await world.submit(asked, forged)
     assert await world.journal() == []
     await world.submit(asked, payload)
+
+
+def payer_of(world: World, kind: str) -> Any:
+    """A key, or a contract wallet whose owner signs for it."""
+    if kind == "a key":
+        return world.chain.funded("1")
+    wallet, keys = world.chain.info()["wallet"], world.chain.info()["accounts"]
+    key = next(each["private_key"] for each in keys if each["address"] == wallet["owner"])
+    return SimpleNamespace(address=wallet["address"], sign_typed_data=Account.from_key(key).sign_typed_data)
 
 
 async def test_the_open_facilitator_does_not_say_settled_for_it(world: World) -> None:
