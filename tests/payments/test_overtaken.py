@@ -68,7 +68,7 @@ async def test_another_transfer_under_its_nonce_buys_nothing(world: World, chang
 
 @pytest.mark.parametrize("kind", ["a key", "a contract wallet"])
 async def test_who_only_read_the_nonce_on_chain_has_bought_nothing(world: World, kind: str) -> None:
-    """Checked although the nonce is used: of a contract wallet the library hears of the nonce before it asks whose it is."""
+    """Checked though the nonce is used: of a contract wallet the library hears of the nonce before the signature."""
     payer, asked = payer_of(world, kind), await world.require()
     payload = signed_payload(world.chain, payer, asked)
     by_stranger(world.chain, payload)
