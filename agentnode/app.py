@@ -196,7 +196,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     checks = health.checks(database, paid.chain if paid else None, providers)
     app.include_router(health.router(__version__, checks, keys.jwks))
     serve, counter = served.Served(engine, ChatBuyer(catalog, buyer, clock), settings.client_stall_s), None
-    shop = open_shop(paid, database, clock, keys, vault, spend) if paid else None
+    shop = open_shop(paid, database, clock, keys, vault, spend, settings.x402_offer_receipt) if paid else None
     if shop:
         counter = till.Till(shop.toll, engine, serve, book, settings.url, usd_nanos(settings.least_payment_usd))
     toll, to_wrap = shop.toll if shop else None, [wrap_from_table(table, os.environ) for table in settings.wraps]

@@ -63,6 +63,8 @@ class Settings(BaseModel):
     """What a completion without a key is priced at, at least: to settle a payment costs gas."""
     quote_life_s: int = Field(default=600, ge=10)
     max_timeout_s: int = Field(default=300, ge=10)
+    x402_offer_receipt: bool = True
+    """Whether prices that are asked and work that is delivered over HTTP are signed (x402's offer-receipt)."""
     settle_timeout_s: float = Field(default=30, gt=0)
     x402_versions: list[Literal[1, 2]] = Field(default=[2], min_length=1)
     """In which a 402 over HTTP asks; a payment is taken in either."""

@@ -49,7 +49,7 @@ class Counter:
             return _response(sale)
         async with self._toll.at_work(sale):
             made = await make(sale, PaidIn(sale.purse_id, sale.begun.id))
-            head = [(b"content-type", b"application/json"), *sale.headers]
+            head = [(b"content-type", b"application/json"), *sale.headers_of_delivery]
             reply = Reply(200, head, orjson.dumps(made))
             await self._toll.done(sale, reply)
         await self._toll.sent(sale, received=False)

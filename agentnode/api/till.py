@@ -75,13 +75,13 @@ class Till:
                 raise self._toll.needed(offer, refusal) from refusal
 
     async def _streamed(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
-        if not await self._serve.stream(asked, None, receive, send, sale.headers):
+        if not await self._serve.stream(asked, None, receive, send, sale.headers_of_delivery):
             raise _Left
         await self._toll.done(sale, None)
 
     async def _whole(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
         reply = await self._serve.whole(asked, False)
-        reply = Reply(reply.status, [*reply.headers, *sale.headers], reply.content)
+        reply = Reply(reply.status, [*reply.headers, *sale.headers_of_delivery], reply.content)
         await self._toll.done(sale, reply)
         leaving = asyncio.create_task(disconnected(receive))
         await asyncio.sleep(0)

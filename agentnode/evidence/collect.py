@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import orjson
+
 from agentnode.evidence.bundle import Signer, seal
 from agentnode.evidence.transfers import raw_from_rpc
 from agentnode.payments import Journal, Receipt, TollGate
@@ -33,6 +35,8 @@ class Hire(Protocol):
     nonce: str
     tx_hash: str
     receipt: str
+    signed_offer: str
+    signed_delivery: str
     created_at_us: int
 
     @property
@@ -71,7 +75,7 @@ class Evidence:
         self._events = events
 
     async def of_call(self, tenant_id: str, call_id: str) -> bytes:
-        """The buyer's side of a hire: mandate, use, payment, transaction, the seller's receipt, our event.
+        """The buyer's side of a hire: mandate, use, payment, transaction, the seller's signed words, our event.
 
         Raises CallUnknown, and NotFound while it is not paid.
         """
@@ -87,6 +91,7 @@ class Evidence:
         lines.append(await self._transaction(call.tx_hash))
         if call.receipt:
             lines.append({"kind": "receipt", "issuer": jws.claimed_signer(call.receipt), "jws": call.receipt})
+        lines += [*_signed("offer", call.signed_offer), *_signed("delivery", call.signed_delivery)]
         lines.append(event_line(await self._events.get(call.event_id)))
         return seal(lines, self._signer, self._clock.now_us(), call.created_at_us)
 
@@ -151,6 +156,14 @@ class Evidence:
             "raw": raw,
             "receipt": receipt.as_rpc(),
         }
+
+
+def _signed(kind: str, kept: str) -> Lines:
+    """What the seller signed by x402's `offer-receipt`, as the buyer kept it."""
+    if not kept:
+        return []
+    token = str(orjson.loads(kept)["signature"])
+    return [{"kind": kind, "issuer": jws.claimed_signer(token), "jws": token}]
 
 
 def event_line(event: EconomicEvent) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from agentnode.evidence.authority import check_authority
 from agentnode.evidence.bundle import BUNDLE_TYP, Bundle, digest
 from agentnode.evidence.checks import Broken, Check, check, equal
 from agentnode.evidence.purchases import calls_in, check_purchases
+from agentnode.evidence.terms import check_terms
 from ledger.errors import AgentNodeError
 from trust.signatures import jws
 
@@ -22,7 +23,12 @@ def verify(bundle: Bundle, *, chain_asked: bool = False) -> list[Check]:
     `chain_asked`: `onchain.confirm` is run too, so that what only the chain can confirm is left to it.
     """
     calls = calls_in(bundle)
-    return [*_form(bundle), *check_purchases(bundle, calls, chain_asked), *check_authority(bundle, calls)]
+    return [
+        *_form(bundle),
+        *check_purchases(bundle, calls, chain_asked),
+        *check_terms(bundle),
+        *check_authority(bundle, calls),
+    ]
 
 
 def signer_of(bundle: Bundle) -> str | None:

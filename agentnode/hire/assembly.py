@@ -59,6 +59,6 @@ def open_buyer(
     following = Following(calls, ending, AgentCards(web), card_keys, web)
     payer = None
     if chain is not None and asset is not None and ending is not None:
-        payer = Payer(calls, purse, ending, wallets, chain, asset, compliance, window_s)
+        payer = Payer(calls, purse, ending, wallets, chain, asset, web, compliance, window_s)
     recovery = Recovery(calls, purse, following)
     return Buyer(bazaar, web, card_keys, spend, calls, following, recovery, payer, follow_s)

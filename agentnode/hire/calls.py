@@ -9,6 +9,7 @@ Whoever is late learns it: a point is only reached from the one before.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from sqlalchemy import and_, or_
 from sqlmodel import col, select
@@ -71,16 +72,20 @@ class Calls:
             return False
         return await self._move(call, ("planned",), point="released", failure="abandoned")
 
-    async def task_seen(self, call: HireCall, state: str, ended: bool, receipt: str) -> None:
-        if (call.task_state, call.task_ended, call.receipt) != (state, ended, receipt):
-            await self._move(
-                call, (*OPEN_POINTS, "paid", "released"), task_state=state, task_ended=ended, receipt=receipt
-            )
+    async def task_seen(self, call: HireCall, state: str, ended: bool, receipt: str, delivery: str) -> None:
+        seen: dict[str, Any] = {
+            "task_state": state,
+            "task_ended": ended,
+            "receipt": receipt,
+            "signed_delivery": delivery,
+        }
+        if any(getattr(call, name) != value for name, value in seen.items()):
+            await self._move(call, (*OPEN_POINTS, "paid", "released"), **seen)
 
     async def answer_lost(self, call: HireCall) -> None:
         """An HTTP request whose buyer is gone was answered to nobody: there is nothing more to wait for."""
         if call.lease_until_us <= self._clock.now_us():
-            await self.task_seen(call, "unknown", True, call.receipt)
+            await self.task_seen(call, "unknown", True, call.receipt, call.signed_delivery)
 
     async def get(self, tenant_id: str, call_id: str) -> HireCall:
         """Raises CallUnknown, also for another tenant's."""

@@ -13,6 +13,7 @@ from agentnode.hire.cards import AgentCards
 from agentnode.hire.ending import Ending
 from agentnode.hire.proof import checked_receipt
 from agentnode.hire.seller import Conversation, SellerTask, seller_of
+from agentnode.hire.signed_terms import checked_delivery
 from agentnode.hire.tables import HireCall
 from ledger.errors import AgentNodeError
 from trust.errors import ChainUnavailable
@@ -54,7 +55,8 @@ class Following:
     async def note(self, call: HireCall, task: SellerTask) -> None:
         """Write down how far the task is, with the seller's receipt once it has given one that holds."""
         receipt = call.receipt or await checked_receipt(call, task.receipt, self._web)
-        await self._calls.task_seen(call, task.state, task.ended, receipt)
+        delivery = call.signed_delivery or await checked_delivery(call, task.receipt, self._web)
+        await self._calls.task_seen(call, task.state, task.ended, receipt, delivery)
 
     async def end_payment(self, call: HireCall, task: SellerTask | None, wait_s: float = 0) -> None:
         """Let the chain decide on the money; a seller's word that it was paid is a hint where to look, no more.

@@ -13,6 +13,7 @@ from agentnode.hire.purse import Purse
 from agentnode.hire.quote import Quote, check_quote, read_quote
 from agentnode.hire.request import HireRequest, ListedTerms
 from agentnode.hire.seller import SellerTask
+from agentnode.hire.signed_terms import checked_offer
 from agentnode.hire.tables import HireCall
 from agentnode.hire.wallet import SignedPayment, Wallets, sign_payment
 from agentnode.payments import metadata as x402
@@ -20,6 +21,7 @@ from agentnode.payments.networks import chain_id_of
 from ledger.errors import AgentNodeError
 from ledger.ids import new_id
 from ledger.money import Asset
+from trust.web import GuardedClient
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -40,6 +42,7 @@ class Payer:
         wallets: Wallets,
         chain: ChainView,
         asset: Asset,
+        web: GuardedClient,
         compliance: Compliance | None,
         window_s: int = WINDOW_S,
     ) -> None:
@@ -49,6 +52,7 @@ class Payer:
         self._wallets = wallets
         self._chain = chain
         self._asset = asset
+        self._web = web
         self._compliance = compliance
         self._window_s = window_s
 
@@ -67,8 +71,10 @@ class Payer:
         Raises HireRefused's leaves, ComplianceBlocked, WalletUnknown, ChainUnavailable, and what the mandate or the
         budget refuses with; then nothing has left and nothing is held.
         """
-        quote = read_quote(asked.payment.get(x402.REQUIRED), self._asset)
+        required = asked.payment.get(x402.REQUIRED)
+        quote = read_quote(required, self._asset)
         check_quote(quote, terms, self._asset, request.max_price_usd_nanos)
+        offer = await checked_offer(required, quote, terms.card_url, self._asset.network, self._web)
         account = await asyncio.to_thread(self._wallets.account, tenant_id)
         if self._compliance is not None:
             await self._compliance.check(account.address, quote.pay_to)
@@ -77,6 +83,7 @@ class Payer:
         if balance < quote.amount_atomic:
             raise WalletTooLow(f"{account.address} has {balance} and {quote.amount_atomic} are asked; fund it")
         call = self._call(tenant_id, call_id, request, terms, checked, asked, quote, account.address)
+        call.signed_offer = offer
         await self._calls.plan(call)
         try:
             return call, await self._signed(call, request, account, quote, head.number, bind)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import orjson
+
 from agentnode.hire.card_keys import Checked
 from agentnode.hire.seller import SellerTask
 from agentnode.hire.tables import HireCall, event_id
@@ -37,6 +39,8 @@ def paid_result(call: HireCall, task: SellerTask | None) -> dict[str, Any]:
             "tx_hash": call.tx_hash or None,
             "receipt": call.receipt or None,
             "receipt_verified": bool(call.receipt),
+            "signed_offer": orjson.loads(call.signed_offer) if call.signed_offer else None,
+            "signed_delivery": orjson.loads(call.signed_delivery) if call.signed_delivery else None,
             "evidence": "chain" if settled and call.tx_hash else "none",
             "network": call.network,
             "asset": call.asset,

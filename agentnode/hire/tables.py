@@ -67,6 +67,10 @@ class HireCall(Row, table=True):
     tx_hash: str = ""
     receipt: str = ""
     """The seller's signed receipt (a compact JWS), once it was checked."""
+    signed_offer: str = ""
+    """x402's signed offer of the price that was paid, as JSON, where the seller gave one that holds."""
+    signed_delivery: str = ""
+    """x402's signed receipt of the delivery, likewise."""
     failure: str = ""
     card: dict[str, Any] = Field(default_factory=dict, sa_column=Column("card", JSON, nullable=False))
     """What was found out of the seller's card before it was asked (`card_keys.Checked`); empty for older calls."""

@@ -39,7 +39,7 @@ class Receipt:
     void: bool = False
     """The transfer's block was undone: nothing was paid, so far."""
 
-    def as_x402(self, version: int) -> dict[str, Any]:
+    def as_x402(self, version: int, extensions: dict[str, Any] | None = None) -> dict[str, Any]:
         """x402's settle response of `version`, with our receipt beside the standard members."""
         return {
             "success": not self.void,
@@ -50,6 +50,7 @@ class Receipt:
             "amount": str(self.amount_atomic),
             "receiptId": self.id,
             "receipt": self.jws,
+            **({"extensions": extensions} if extensions else {}),
         }
 
 

@@ -106,7 +106,8 @@ class PaymentRequirement:
                 ],
                 "extensions": dict(extensions or {}),
             }
-        return {"x402Version": 1, "error": error, "accepts": [self._accepts_v1()]}
+        said = {"extensions": dict(extensions)} if extensions else {}
+        return {"x402Version": 1, "error": error, "accepts": [self._accepts_v1()], **said}
 
     def _accepts_v1(self) -> dict[str, Any]:
         return {

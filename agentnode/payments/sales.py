@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentnode.payments.booking import OPERATOR
 from agentnode.payments.deliveries import LEASE_S, Begun, Deliveries, Reply, Wanted
@@ -21,6 +21,7 @@ from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
 from agentnode.payments.schemes.onchain import NamedClaim, read_claim
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend
+from agentnode.payments.signed_terms import SignedTerms
 from agentnode.payments.submission import Offered, check_token, read_authorization
 from agentnode.payments.transfers import Transfers
 from ledger.accounts import receipt_budget
@@ -49,6 +50,7 @@ class Sale:
     begun: Begun
     dialect: str
     resource: str
+    terms: SignedTerms | None = None
 
     @property
     def payer(self) -> str:
@@ -61,9 +63,17 @@ class Sale:
     @property
     def headers(self) -> list[Header]:
         """x402's settle response, in the header of the dialect in which it was paid."""
+        return self._told(None)
+
+    @property
+    def headers_of_delivery(self) -> list[Header]:
+        """The same with the seller's word that the work was delivered, where it gives that."""
+        return self._told(self.terms.delivered(self.receipt, self.resource) if self.terms else None)
+
+    def _told(self, extensions: dict[str, Any] | None) -> list[Header]:
         version = 2 if self.dialect == "v2" else 1
         name = b"payment-response" if version == 2 else b"x-payment-response"
-        return [(name, encoded(self.receipt.as_x402(version))), (b"access-control-expose-headers", name)]
+        return [(name, encoded(self.receipt.as_x402(version, extensions))), (b"access-control-expose-headers", name)]
 
 
 class Sales:

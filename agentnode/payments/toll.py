@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import orjson
 
@@ -27,6 +28,8 @@ from agentnode.payments.offers import Offer
 from agentnode.payments.sales import Sale, Sales
 from agentnode.payments.schemes.onchain import NamedClaim
 from agentnode.payments.sign_in import SignIns
+from agentnode.payments.signed_terms import NAME as OFFER_RECEIPT
+from agentnode.payments.signed_terms import SignedTerms
 from ledger.errors import AgentNodeError
 from ledger.spend import Hold
 
@@ -34,8 +37,9 @@ _SCHEMES = ("exact", "receipt", "onchain")
 
 
 class Toll:
-    def __init__(self, sales: Sales, sign_ins: SignIns) -> None:
-        self._sales, self._sign_ins = sales, sign_ins
+    def __init__(self, sales: Sales, sign_ins: SignIns, terms: SignedTerms | None) -> None:
+        """`terms` signs what is asked and delivered, where that is wanted."""
+        self._sales, self._sign_ins, self._terms = sales, sign_ins, terms
 
     async def take(self, offer: Offer, headers: Iterable[Header], named: NamedClaim | None = None) -> Sale | Reply:
         """The sale that the request's payment opens, or the answer it has bought before and not received.
@@ -50,18 +54,23 @@ class Toll:
             return await self._given_again(offer, headers)
         try:
             if named is not None:
-                return await self._sales.take_named(offer, named)
-            assert sent is not None
-            return await self._sales.take(offer, sent)
+                taken = await self._sales.take_named(offer, named)
+            else:
+                assert sent is not None
+                taken = await self._sales.take(offer, sent)
         except ComplianceBlocked:
             raise  # no payment of this payer would cure it
         except (PaymentRefused, QuoteExpired) as refusal:
             raise self.needed(offer, refusal) from refusal
+        return taken if isinstance(taken, Reply) else replace(taken, terms=self._terms)
 
     def needed(self, offer: Offer, refusal: AgentNodeError | None = None) -> PaymentNeeded:
         """The price as it is asked now, and why what came does not do."""
+        required = self._sales.required(offer)
         extensions = identifier.declared() | self._sign_ins.declared(offer.resource)
-        return PaymentNeeded(self._sales.required(offer), refusal, extensions)
+        if self._terms is not None:
+            extensions |= self._terms.offered(required)
+        return PaymentNeeded(required, refusal, extensions)
 
     def at_work(self, sale: Sale) -> AbstractAsyncContextManager[None]:
         """Keeps the sale while its work lasts; whatever is raised inside leaves the receipt unspent."""
@@ -125,7 +134,8 @@ def payment_required(needed: PaymentNeeded) -> Reply:
             "network": asked.network_name(newest),
         }
         headers.append((told, encoded(failed)))
-    body = asked.as_x402(1, needed.problem) if 1 in versions else required
+    signed = {name: said for name, said in needed.extensions.items() if name == OFFER_RECEIPT}
+    body = asked.as_x402(1, needed.problem, extensions=signed) if 1 in versions else required
     return Reply(402, tuple(headers), orjson.dumps(body))
 
 

@@ -52,7 +52,7 @@ async def opened(settings: Settings) -> AsyncIterator[Toll]:
         await paid.reconciler.start()
         settling = asyncio.create_task(paid.run())
         stack.push_async_callback(_ended, settling)
-        shop = open_shop(paid, database, clock, keys, vault, spend)
+        shop = open_shop(paid, database, clock, keys, vault, spend, settings.x402_offer_receipt)
         ticks = (
             (5, paid.reconciler.tick),
             (60, paid.routes.refresh),

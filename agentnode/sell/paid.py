@@ -149,7 +149,9 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._head = {**message, "headers": [*message["headers"], *self._sale.headers]}
+            sold = int(message["status"]) < 400
+            told = self._sale.headers_of_delivery if sold else self._sale.headers
+            self._head = {**message, "headers": [*message["headers"], *told]}
             self._stated = next((int(value) for name, value in message["headers"] if name == b"content-length"), None)
             await self._send(self._head)
         elif message["type"] == "http.response.body" and self._last is None:

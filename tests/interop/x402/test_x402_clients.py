@@ -66,6 +66,19 @@ def test_x402_fetch_buys_a_completion(seller: NodeProcess, streamed: bool) -> No
 
 
 @needs_node
+def test_x402_extensions_verifies_what_the_node_signed(seller: NodeProcess) -> None:
+    """The offer is of the entry that is paid, and the receipt matches it, by the official verifier."""
+    payer = seller.chain.funded("1")
+    install()
+    url = f"{seller.url}/v1/chat/completions"
+    seen = json.loads(run(node(), "terms.mjs", url, json.dumps(BODY), payer.key.to_0x_hex()))
+    assert seen["matches"] is True
+    assert seen["accepted"]["scheme"] == "exact"
+    assert seen["offered"]["amount"] == seen["accepted"]["amount"]
+    assert seen["delivered"]["transaction"] == seen["settled"]["transaction"]
+
+
+@needs_node
 def test_x402_fetch_of_version_1_buys_a_completion(seller_of_version_1: NodeProcess) -> None:
     """It reads the body, sends X-PAYMENT, and is answered with X-PAYMENT-RESPONSE."""
     payer = seller_of_version_1.chain.funded("1")
