@@ -39,10 +39,11 @@ from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.routes import Route, Routes
 from agentnode.payments.journal import Journal
 from agentnode.payments.networks import EMBEDDED
+from agentnode.payments.overtaken import Overtaken
 from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
 from agentnode.payments.schemes.exact import ExactScheme
-from agentnode.payments.schemes.signer import JournalSigner
+from agentnode.payments.schemes.signer import PlanningSigner
 from agentnode.payments.sending import Sending
 from benchmarks.gateway.measured import NotMeasured
 from benchmarks.gateway.processes import free_port
@@ -73,15 +74,15 @@ class Calls:
         """To every way in which either facilitator asks."""
         for owner, name, count in (
             (HTTPProvider, "make_request", lambda _: 1),
-            (ChainView, "_ask", lambda _: 1),
-            (Broadcaster, "_exchange", len),
+            (ChainView, "_ask_all", len),
+            (Broadcaster, "_exchange", lambda what: len(what[0])),
         ):
             setattr(owner, name, self._counted(getattr(owner, name), count))
 
     def _counted(self, ask: Any, count: Callable[[Any], int]) -> Any:
-        def asked(owner: Any, first: Any, *rest: Any) -> Any:
-            self.rpc, self.http = self.rpc + count(first), self.http + 1
-            return ask(owner, first, *rest)
+        def asked(owner: Any, *what: Any) -> Any:
+            self.rpc, self.http = self.rpc + count(what), self.http + 1
+            return ask(owner, *what)
 
         return asked
 
@@ -201,12 +202,13 @@ async def _facilitator(rpc_url: str, sender: LocalAccount, folder: Path) -> Asyn
     await database.upgrade(LOCATIONS)
     claims = Claims(database, clock, "bench")
     journal, chain, broadcaster = Journal(database, clock, claims), ChainView(rpc_url, 31337), Broadcaster(rpc_url)
-    scheme = ExactScheme(JournalSigner(sender.key.hex(), rpc_url, journal, asyncio.get_running_loop()))
+    scheme = ExactScheme(PlanningSigner(sender.key.hex(), rpc_url), chain, journal)
     routes, nobody = Routes([Route((EMBEDDED,))], clock), "0x" + "00" * 20
     sending = Sending(journal, broadcaster, chain, Proof(chain, clock, wall_clock=True), sender, clock)
     queue = asyncio.create_task(SignerQueue(journal, sending, claims, clock).run())
     try:
-        yield LocalFacilitator(scheme, journal, ASSET, sender.address, nobody, 120, clock, routes, Every([]))
+        overtaken = Overtaken(journal, chain, ASSET, clock, 600, sender.address)
+        yield LocalFacilitator(scheme, journal, ASSET, sender.address, nobody, 120, clock, routes, Every([]), overtaken)
     finally:
         queue.cancel()
         await asyncio.gather(queue, return_exceptions=True)

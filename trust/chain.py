@@ -52,6 +52,18 @@ class Head:
     timestamp_s: int
 
 
+@dataclass(frozen=True)
+class DryRun:
+    """What a call would come to: the head before it was tried, the code at `payer`, and the gas it takes."""
+
+    to: str
+    data: bytes
+    payer: str
+    head: int
+    code: bytes
+    gas: int | CallReverted
+
+
 class ChainView:
     """One chain at the operator's RPC URL. Every method raises ChainUnavailable (503) where the chain does not answer.
 
@@ -154,6 +166,21 @@ class ChainView:
         request = {"to": to, "data": "0x" + data.hex()} | ({"gas": hex(gas)} if gas is not None else {})
         return _parsed(read_data, await self._ask("eth_call", request, "latest"))
 
+    async def dry_run(self, sender: str, to: str, data: bytes, payer: str) -> DryRun:
+        """A transaction tried without sending it, in one exchange; where a contract refuses, its words are the gas."""
+        request = {"from": sender, "to": to, "data": "0x" + data.hex()}
+        head, code, gas = await self._ask_all(
+            ("eth_blockNumber", []), ("eth_getCode", [payer, "latest"]), ("eth_estimateGas", [request])
+        )
+        return DryRun(
+            to,
+            data,
+            payer,
+            _parsed(read_quantity, _certain(head)),
+            _parsed(read_data, _certain(code)),
+            gas if isinstance(gas, CallReverted) else _parsed(read_quantity, _certain(gas)),
+        )
+
     async def is_valid_signature(self, address: str, digest: bytes, signature: bytes) -> bool:
         """Whether a contract wallet takes the signature now (EIP-1271), within SIGNATURE_GAS and the view's time-out.
 
@@ -180,26 +207,49 @@ class ChainView:
         return int.from_bytes(answer)
 
     async def _ask(self, method: str, *params: Any) -> Any:
-        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        [answer] = await self._ask_all((method, list(params)))
+        return _certain(answer)
+
+    async def _ask_all(self, *asked: tuple[str, list[Any]]) -> list[Any]:
+        """Results in the order asked, in one exchange; a refusal is the error to be raised, and is not raised here."""
+        requests: list[dict[str, Any]] = [
+            {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params} for method, params in asked
+        ]
+        methods = ", ".join(method for method, _ in asked)
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._client.post(self._url, json=request)
+                response = await self._client.post(self._url, json=requests if len(requests) > 1 else requests[0])
             answer = response.json()
         # The URL may carry the operator's key to the RPC, so neither it nor httpx's words are passed on.
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as problem:
-            raise ChainUnavailable(f"the chain's RPC does not answer {method} ({type(problem).__name__})") from None
+            raise ChainUnavailable(f"the chain's RPC does not answer {methods} ({type(problem).__name__})") from None
         except ValueError:
-            raise ChainUnavailable(f"the chain's RPC answers {method} with status {response.status_code}") from None
-        if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
-            raise _refused(method, answer["error"])
-        if not isinstance(answer, dict) or "result" not in answer or answer.get("id") != request["id"]:
-            raise ChainUnavailable(f"the chain's RPC answers {method} with what is no JSON-RPC")
-        return answer["result"]
+            raise ChainUnavailable(f"the chain's RPC answers {methods} with status {response.status_code}") from None
+        told = answer if isinstance(answer, list) else [answer]
+        by_id = {str(one.get("id")): one for one in told if isinstance(one, dict)}
+        refused = answer if isinstance(answer, dict) and "error" in answer else None  # of the batch as a whole
+        return [_result(request["method"], by_id.get(str(request["id"]), refused)) for request in requests]
+
+
+def _result(method: str, answer: Any) -> Any:
+    if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
+        return _refused(method, answer["error"])
+    if not isinstance(answer, dict) or "result" not in answer:
+        return ChainUnavailable(f"the chain's RPC answers {method} with what is no JSON-RPC")
+    return answer["result"]
+
+
+def _certain(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _refused(method: str, error: dict[str, Any]) -> CallReverted | ChainUnavailable:
     message = str(error.get("message", ""))[:200]
-    if method == "eth_call" and (error.get("code") == _REVERTED or _CONTRACT_FAILED.search(message)):
+    if method in ("eth_call", "eth_estimateGas") and (
+        error.get("code") == _REVERTED or _CONTRACT_FAILED.search(message)
+    ):
         return CallReverted(message)
     return ChainUnavailable(f"the chain's RPC refuses {method}: {message} ({error.get('code')})")
 

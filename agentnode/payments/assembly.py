@@ -157,7 +157,11 @@ async def open_payments(
         free = station.asset.network == EMBEDDED
         return LocalFacilitator(
             *(station.scheme, journal, station.asset, account.address, pay_to, terms.settle_timeout_s, clock),
-            *(routes, compliance, Overtaken(journal, station.chain, station.asset, clock, terms.quote_life_s)),
+            *(
+                routes,
+                compliance,
+                Overtaken(journal, station.chain, station.asset, clock, terms.quote_life_s, account.address),
+            ),
             None if free else gas,
         )
 
@@ -192,11 +196,11 @@ async def open_payments(
 
 
 async def _station(network: str, rpc_url: str, account: LocalAccount, journal: Journal, clock: Clock) -> Station:
-    from agentnode.payments.schemes.signer import JournalSigner
+    from agentnode.payments.schemes.signer import PlanningSigner
 
     chain = ChainView(rpc_url, chain_id_of(network))
     await chain.check_chain_id()
-    scheme = ExactScheme(JournalSigner(account.key.hex(), rpc_url, journal, asyncio.get_running_loop()))
+    scheme = ExactScheme(PlanningSigner(account.key.hex(), rpc_url), chain, journal)
     proof = Proof(chain, clock, wall_clock=network == EMBEDDED)
     return Station(chain, await usdc_of(network, rpc_url), proof, scheme)
 

@@ -12,7 +12,6 @@ from trust.chain_records import TxReceipt, read_receipt
 from trust.errors import ChainUnavailable
 
 _TIMEOUT_S = 10.0
-_GAS_MARGIN_PERCENT = 130
 _REVERTED = 3
 _MOST_IN_A_BATCH = 50
 """Public nodes refuse larger ones."""
@@ -69,12 +68,9 @@ class Broadcaster:
         return int(nonce, 16), Fees(2 * int(head.get("baseFeePerGas", "0x0"), 16) + priority, priority)
 
     async def gas(self, sender: str, calls: Sequence[tuple[str, str]]) -> list[int | RpcRefused]:
-        """What each `(to, data)` needs, with a margin, or the chain's refusal."""
+        """What each `(to, data)` needs, or the chain's refusal."""
         asked = [("eth_estimateGas", [{"from": sender, "to": to, "data": data}]) for to, data in calls]
-        return [
-            answer if isinstance(answer, RpcRefused) else int(answer, 16) * _GAS_MARGIN_PERCENT // 100
-            for answer in await self._calls(asked)
-        ]
+        return [answer if isinstance(answer, RpcRefused) else int(answer, 16) for answer in await self._calls(asked)]
 
     async def receipts(self, tx_hashes: Sequence[str]) -> list[TxReceipt | None]:
         """Of each transaction: its receipt, or None while it is not mined."""

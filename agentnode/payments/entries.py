@@ -48,6 +48,12 @@ class Entries:
         async with self._database.read() as session:
             return (await session.exec(waiting)).all()
 
+    async def account_nonces(self) -> set[int | None]:
+        """Of the sending key: those that open entries were signed under."""
+        taken = select(Settlement.account_nonce).where(col(Settlement.point).in_(OPEN_POINTS), Settlement.via == "")
+        async with self._database.read() as session:
+            return set((await session.exec(taken)).all())
+
     async def watched(self) -> Sequence[Settlement]:
         """Ended entries about which the chain is to be asked again by now, the longest due first."""
         due = select(Settlement).where(col(Settlement.look_at_us) <= self._clock.now_us())

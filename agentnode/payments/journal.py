@@ -32,7 +32,8 @@ from ledger.work import Claim, ClaimLost, Claims
 _FAR_FUTURE_S = 2**62
 _FIRST_LOOK_US = 5 * SECOND_US
 _POLL_S, _LONGEST_POLL_S = 0.5, 2.0
-"""How often the end of an entry is looked for that another process may bring about."""
+_POLLS_PER_S = 50
+"""How often the end of an entry is looked for that another process may bring about, and how often of all together."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Plan:
     call_data: str
     planned_block: int
     carriage: Carriage = Carriage()
+    gas: int | None = None
+    """What the call took when it was tried just before."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,19 @@ class Mined:
     block_hash: str
 
 
+class _End:
+    """What those wait for who wait for one entry."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+        self.entry: Settlement | None = None
+
+    def of(self, asked: Settlement) -> Settlement | None:
+        """The ended entry, unless what ended was planned for something else, or at another time."""
+        told = self.entry
+        return told if told and (told.seq, told.payment_id) == (asked.seq, asked.payment_id) else None
+
+
 class Journal(Entries):
     def __init__(
         self, database: Database, clock: Clock, claims: Claims, on_point: Callable[[str], None] = lambda name: None
@@ -71,7 +87,7 @@ class Journal(Entries):
         super().__init__(database, clock)
         self._claims = claims
         self._on_point = on_point
-        self._waited_for: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._waited_for: WeakValueDictionary[str, _End] = WeakValueDictionary()
         self.wake = asyncio.Event()
         """Set when an entry was planned here, so that a queue in the same process need not poll for it."""
 
@@ -100,10 +116,11 @@ class Journal(Entries):
                 raise PaymentRefused("DUPLICATE_NONCE", "this authorisation or this task is paid for already") from None
             return standing
         if found is not None:
+            self.tell(entry)
             self.point("confirmed")
             return entry
+        self._begins(entry)
         self.point("planned")
-        self.wake.set()
         return entry
 
     async def plan_again(self, entry: Settlement) -> Settlement:
@@ -113,8 +130,8 @@ class Journal(Entries):
             row = await self._locked(session, entry)
             if row.point in UNPAID_POINTS and (row.seq, row.payment_id) == (entry.seq, entry.payment_id):
                 await self._replan(session, row)
+        self._begins(row)
         self.point("planned")
-        self.wake.set()
         return row
 
     async def signed(self, made: Sequence[tuple[Settlement, SettlementAttempt]], sender: str, claim: Claim) -> None:
@@ -200,32 +217,36 @@ class Journal(Entries):
         self.point("abandoned")
 
     async def ended(self, entry: Settlement, timeout_s: float) -> Settlement | None:
-        """The entry once it has reached an end, in this process or another; None where that takes too long.
+        """The entry, as it was just read, once it has reached an end, in this process or another.
 
-        An authorisation that failed and now pays for something else is, for who waits here, failed.
+        None where that takes too long. An authorisation that failed and now pays for something else is, for who waits
+        here, failed.
         """
         loop = asyncio.get_running_loop()
         until, poll_s = loop.time() + timeout_s, _POLL_S
-        end = self._waited_for.setdefault(entry.id, asyncio.Event())
-        while True:
-            end.clear()
-            row = await self.get(entry.id)
-            assert row is not None, "journal rows are never deleted"
-            if (row.seq, row.payment_id) != (entry.seq, entry.payment_id):
-                row.point, row.failure = "failed", "the authorisation failed here and was used elsewhere"
-            if row.point not in OPEN_POINTS:
-                return row
-            if loop.time() >= until:
-                return None
+        end = self._waited_for.setdefault(entry.id, _End())
+        row = end.of(entry) or entry
+        while row.point in OPEN_POINTS and loop.time() < until:
+            end.told.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(poll_s):
-                    await end.wait()
+                async with asyncio.timeout(max(poll_s, len(self._waited_for) / _POLLS_PER_S)):
+                    await end.told.wait()
             poll_s = min(poll_s * 1.5, _LONGEST_POLL_S)
+            row = end.of(entry) or await self._again(entry)
+        return None if row.point in OPEN_POINTS else row
+
+    async def _again(self, entry: Settlement) -> Settlement:
+        row = await self.get(entry.id)
+        assert row is not None, "journal rows are never deleted"
+        if (row.seq, row.payment_id) != (entry.seq, entry.payment_id):
+            row.point, row.failure = "failed", "the authorisation failed here and was used elsewhere"
+        return row
 
     def tell(self, entry: Settlement) -> None:
         """Wakes who waits for this entry in this process; others find it by looking."""
-        if waited_for := self._waited_for.get(entry.id):
-            waited_for.set()
+        if end := self._waited_for.get(entry.id):
+            end.entry = entry
+            end.told.set()
 
     def moved(self, mined: Mined) -> dict[str, Any]:
         """The columns of an entry whose transfer was found."""
@@ -240,6 +261,11 @@ class Journal(Entries):
 
     def _first_look_us(self) -> int:
         return self._clock.now_us() + _FIRST_LOOK_US
+
+    def _begins(self, entry: Settlement) -> None:
+        if end := self._waited_for.get(entry.id):
+            end.entry = None
+        self.wake.set()
 
     def _points(self, name: str, times: int) -> None:
         for _ in range(times):
@@ -261,6 +287,7 @@ class Journal(Entries):
             valid_before_s=min(offered.valid_before_s, _FAR_FUTURE_S),
             call_data=plan.call_data,
             planned_block=plan.planned_block,
+            gas=plan.gas,
             via=plan.carriage.via,
             handed=plan.carriage.handed,
             compliance_version=plan.carriage.compliance_version,
@@ -274,7 +301,7 @@ class Journal(Entries):
         if standing is None or standing.point not in UNPAID_POINTS:
             return None
         for name in (
-            *("seq", "payment_id", "scheme", "payee", "amount_atomic", "valid_before_s", "call_data"),
+            *("seq", "payment_id", "scheme", "payee", "amount_atomic", "valid_before_s", "call_data", "gas"),
             *("via", "handed", "compliance_version"),
         ):
             setattr(standing, name, getattr(entry, name))

@@ -18,15 +18,20 @@ BLOCKS_BACK = 2_000
 class Overtaken:
     """Finds what was mined within the life of a quote: an older transfer was not for what is asked for now."""
 
-    def __init__(self, journal: Journal, chain: ChainView, asset: Asset, clock: Clock, quote_life_s: int) -> None:
+    def __init__(
+        self, journal: Journal, chain: ChainView, asset: Asset, clock: Clock, quote_life_s: int, sender: str
+    ) -> None:
         self._journal = journal
         self._chain = chain
         self._asset = asset
         self._clock = clock
         self._quote_life_s = quote_life_s
+        self._sender = sender.lower()
 
     async def found(self, offered: Authorization) -> Mined | None:
         """Where the chain shows the transfer that `offered` signs; None where it shows none, or the journal knows it.
+
+        What our own key sent was sold, though a restored, older database does not know it.
 
         The signature is checked here: of a contract wallet the library hears that the nonce is used before it asks
         whose signature it is, and who only read the nonce on chain has bought nothing. Raises ChainUnavailable.
@@ -37,6 +42,9 @@ class Overtaken:
         if not await signed_by(self._chain, offered.payer, digest, offered.signature):
             return None
         receipt = await self._used_in(offered)
+        sent = await self._chain.transaction(receipt.tx_hash) if receipt is not None else None
+        if sent is None or str(sent.get("from")).lower() == self._sender:
+            return None
         made = receipt.authorized(offered.asset, offered.payer, offered.nonce) if receipt is not None else None
         if receipt is None or made is None:
             return None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _MAX_TRIES = 5
 _MAX_GAS = 400_000
 """A contract wallet's signature check is a stranger's code, and its gas is ours to pay."""
+_GAS_MARGIN_PERCENT = 130
+_TRIED_IS_FRESH_US = 5 * SECOND_US
 _REPLACE_AFTER_US = 20 * SECOND_US
 _LEAST_WINDOW_S = 2
 
@@ -126,17 +128,23 @@ class Sending:
         asked = [e for e in entries if e not in late and e not in tired]
         doomed = [Doomed(e, "the authorisation's window closed before it could be sent") for e in late]
         doomed += [Doomed(e, e.failure) for e in tired]
+        fresh = {e.id: e.gas for e in asked if e.gas is not None and self._just_tried(e)}
+        stale = [e for e in asked if e.id not in fresh]
+        needs: list[int | RpcRefused] = [*fresh.values(), *await self._broadcaster.gas(self.address, _calls(stale))]
         gas: dict[str, int] = {}
-        for entry, need in zip(asked, await self._broadcaster.gas(self.address, _calls(asked)), strict=True):
+        for entry, need in zip([e for e in asked if e.id in fresh] + stale, needs, strict=True):
             if isinstance(need, RpcRefused) and need.reverted:
                 doomed.append(Doomed(entry, need.message))
             elif isinstance(need, RpcRefused):
                 await self._journal.give_back([entry], claim, need.message)
-            elif need > _MAX_GAS:
+            elif need * _GAS_MARGIN_PERCENT > _MAX_GAS * 100:
                 doomed.append(Doomed(entry, f"the payer's wallet asks for {need} gas, more than {_MAX_GAS}"))
             else:
-                gas[entry.id] = need
+                gas[entry.id] = need * _GAS_MARGIN_PERCENT // 100
         return doomed, gas
+
+    def _just_tried(self, entry: Settlement) -> bool:
+        return entry.tries == 0 and self._clock.now_us() - entry.seq < _TRIED_IS_FRESH_US
 
     async def _terms(self, count: int) -> tuple[list[int], Fees]:
         """From the chain's next on, those that nothing signed here has: a gap is filled first.
@@ -144,7 +152,7 @@ class Sending:
         Asked afresh each time: a counter of our own would only ever go up, and stick after a failed send.
         """
         following, fees = await self._broadcaster.terms(self.address)
-        taken = {entry.account_nonce for entry in await self._journal.open(via="")}
+        taken = await self._journal.account_nonces()
         free: list[int] = []
         while len(free) < count:
             free += [following] if following not in taken else []

@@ -99,6 +99,8 @@ class Settlement(Row, table=True):
     call_data: str
     planned_block: int = Field(sa_type=BigInteger)
     """The chain's head when it was planned: no transfer under this authorisation by us is older."""
+    gas: int | None = Field(default=None, sa_type=BigInteger)
+    """What the call took when it was tried, just before it was planned."""
     sender: str = ""
     account_nonce: int | None = Field(default=None, sa_type=BigInteger)
     tries: int = 0

@@ -195,7 +195,7 @@ async def test_an_authorisation_without_end_pays(world: World) -> None:
     assert world.usdc(payer.address) == 990_000
 
 
-@pytest.mark.parametrize("method", ["eth_getCode", "eth_call", "eth_blockNumber"])
+@pytest.mark.parametrize("method", ["eth_getCode", "eth_estimateGas", "eth_blockNumber"])
 async def test_a_busy_rpc_is_not_a_bad_signature(
     chain: ChainProcess, database: Database, tmp_path: Path, method: str
 ) -> None:

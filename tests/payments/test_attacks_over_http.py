@@ -137,7 +137,7 @@ def test_money_that_is_gone_between_check_and_settlement(
 
     def spend_it(request: dict[str, Any]) -> None:
         nonlocal gone
-        if request["method"] == "eth_estimateGas" and not gone:  # checked and journaled, not sent yet
+        if request["method"] == "eth_maxPriorityFeePerGas" and not gone:  # checked and journaled, not sent yet
             gone = True
             call = token.encode_abi("transfer", args=[chain.funded("0").address, 995_000])
             chain.send(poor.account, to=token.address, data=call)

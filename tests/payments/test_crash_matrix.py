@@ -183,6 +183,7 @@ def test_killed_while_it_looks_after_what_has_ended(tmp_path: Path, point: str) 
         chain.stop()
 
 
+@pytest.mark.timeout(3_600)
 def test_killed_at_any_time_each_payment_moves_once(
     seller: Seller, record_property: Callable[[str, object], None]
 ) -> None:

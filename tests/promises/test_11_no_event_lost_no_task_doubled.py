@@ -79,7 +79,7 @@ async def test_a_worker_dies_and_who_listens_goes_on_at_another(
                     asyncio.create_task(read(http, here, "SendStreamingMessage", params, seen))
                     for params, seen in zip(asked, streams, strict=True)
                 ]
-                while min(len(seen) for seen in streams) < 10:
+                while any(len(s) < 10 and not r.done() for s, r in zip(streams, reading, strict=True)):
                     await asyncio.sleep(0.01)
                 dying.send_signal(signal.SIGKILL)
                 await asyncio.gather(*reading)

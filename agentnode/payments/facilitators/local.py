@@ -90,7 +90,7 @@ class LocalFacilitator:
         try:
             offered = self._read(outer, asked)
             payload, requirements = _library_shapes(offered, asked.accepts_v2())
-            payer = await self._scheme.verify(payload, requirements)
+            payer = await self._scheme.verify(payload, requirements, offered)
             await self._compliance.check(offered.payer, offered.payee)
         except PaymentRefused as refused:
             return {"isValid": False, "invalidReason": refused.x402_code, "invalidMessage": refused.reason}

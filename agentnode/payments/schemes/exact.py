@@ -1,6 +1,7 @@
 """The `exact` scheme (EIP-3009): verified by the x402 package, settled through our journal and queue.
 
-The library is synchronous and would block the loop, so it runs in threads of its own.
+What it has to see of the chain is asked beforehand, in one exchange. The library is synchronous and may ask for more
+(a contract wallet's word), so it runs in threads of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from agentnode.payments.errors import PaymentRefused, X402Code
-from agentnode.payments.journal import Carriage
+from agentnode.payments.journal import Carriage, Journal, Plan
 from agentnode.payments.submission import Authorization
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
@@ -19,7 +20,8 @@ from ledger.errors import AgentNodeError
 if TYPE_CHECKING:
     from x402.schemas import PaymentPayload, PaymentRequirements
 
-    from agentnode.payments.schemes.signer import JournalSigner
+    from agentnode.payments.schemes.signer import PlanningSigner
+    from trust.chain import ChainView, DryRun
 
 _THREADS = 16
 
@@ -37,20 +39,22 @@ _CODES: tuple[tuple[str, X402Code, str], ...] = (
 
 
 class ExactScheme:
-    """x402's facilitator scheme over a signer that journals what it is told to send."""
+    """x402's facilitator scheme over a signer that plans what it is told to send."""
 
-    def __init__(self, signer: JournalSigner) -> None:
+    def __init__(self, signer: PlanningSigner, chain: ChainView, journal: Journal) -> None:
         self._signer = signer
+        self._chain = chain
+        self._journal = journal
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="x402")
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def verify(self, payload: PaymentPayload, requirements: PaymentRequirements) -> str:
+    async def verify(self, payload: PaymentPayload, requirements: PaymentRequirements, offered: Authorization) -> str:
         """The payer's address. Raises PaymentRefused or, where it is not known, ChainUnavailable."""
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme
 
-        signer = self._signer.for_payment()
+        signer = self._signer.after(await self._tried(offered))
         answer = await self._in_thread(signer, ExactEvmScheme(signer).verify, payload, requirements)
         if not answer.is_valid:
             raise refusal(str(answer.invalid_reason))
@@ -71,20 +75,22 @@ class ExactScheme:
         """
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme, ExactEvmSchemeConfig
 
-        signer = self._signer.for_payment(payment_id, offered, carriage)
+        seen = await self._tried(offered)
+        signer = self._signer.after(seen)
         scheme = ExactEvmScheme(signer, ExactEvmSchemeConfig(simulate_in_settle=True))
         answer = await self._in_thread(signer, scheme.settle, payload, requirements)
-        if signer.entry is None:
+        if signer.planned is None:
             raise refusal(str(answer.error_reason))
-        return signer.entry
+        gas = seen.gas if isinstance(seen.gas, int) and signer.planned == seen.data else None
+        call_data = "0x" + signer.planned.hex()
+        return await self._journal.plan(Plan(payment_id, offered, call_data, seen.head, carriage, gas))
 
-    async def _in_thread(self, signer: JournalSigner, call: Callable[..., Any], *arguments: Any) -> Any:
-        def called() -> Any:
-            signer.look()
-            return call(*arguments)
+    async def _tried(self, offered: Authorization) -> DryRun:
+        return await self._chain.dry_run(self._signer.address, offered.asset, transfer_call(offered), offered.payer)
 
+    async def _in_thread(self, signer: PlanningSigner, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, called)
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
         except AgentNodeError:
             raise
         except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -92,6 +98,29 @@ class ExactScheme:
         if signer.raised is not None:
             raise signer.raised
         return answer
+
+
+def transfer_call(offered: Authorization) -> bytes:
+    """The token's call that uses the authorisation, as a plain signature's parts or a contract wallet's bytes."""
+    from x402.mechanisms.evm import constants
+    from x402.mechanisms.evm.multicall import encode_contract_call
+
+    signature = bytes.fromhex(offered.signature[2:])
+    abi, signed = constants.TRANSFER_WITH_AUTHORIZATION_BYTES_ABI, list[Any]([signature])
+    if len(signature) == 65:
+        abi, v = constants.TRANSFER_WITH_AUTHORIZATION_VRS_ABI, signature[64]
+        signed = [v + 27 if v in (0, 1) else v, signature[:32], signature[32:64]]
+    return encode_contract_call(
+        abi,
+        constants.FUNCTION_TRANSFER_WITH_AUTHORIZATION,
+        offered.payer,
+        offered.payee,
+        offered.amount_atomic,
+        offered.valid_after_s,
+        offered.valid_before_s,
+        bytes.fromhex(offered.nonce[2:]),
+        *signed,
+    )
 
 
 def refusal(reason: str) -> PaymentRefused:
