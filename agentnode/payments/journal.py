@@ -112,7 +112,7 @@ class Journal(Entries):
                 session.add(entry)
         except IntegrityError:
             standing = await self.of_authorization(offered)
-            if standing is None or not plan.payment_id or standing.payment_id != plan.payment_id:
+            if standing is None or not _is_planned_in(plan, standing):
                 raise PaymentRefused("DUPLICATE_NONCE", "this authorisation or this task is paid for already") from None
             return standing
         if found is not None:
@@ -345,3 +345,10 @@ class Journal(Entries):
         for name, value in {**values, "updated_at_us": self._clock.now_us()}.items():
             setattr(row, name, value)
             setattr(entry, name, value)
+
+
+def _is_planned_in(plan: Plan, standing: Settlement) -> bool:
+    """Who signs one nonce for two payees, and sends both at once, has paid one of them."""
+    offered = plan.authorization
+    wanted = (plan.payment_id, offered.payee, str(offered.amount_atomic))
+    return bool(plan.payment_id) and wanted == (standing.payment_id, standing.payee, standing.amount_atomic)

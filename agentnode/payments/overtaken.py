@@ -38,8 +38,7 @@ class Overtaken:
         """
         if await self._journal.of_authorization(offered) is not None:
             return None
-        digest = authorization_digest(offered, self._asset)
-        if not await signed_by(self._chain, offered.payer, digest, offered.signature):
+        if not await self.signed(offered):
             return None
         receipt = await self._used_in(offered)
         sent = await self._chain.transaction(receipt.tx_hash) if receipt is not None else None
@@ -51,6 +50,11 @@ class Overtaken:
         age_s = seconds(self._clock.now_us()) - await self._chain.block_time_s(receipt.block_number)
         pays = (made.payee, made.amount_atomic) == (offered.payee, offered.amount_atomic)
         return mined(receipt) if pays and age_s <= self._quote_life_s else None
+
+    async def signed(self, offered: Authorization) -> bool:
+        """Whether the payer signed it, where the library would say no more than that its nonce is used."""
+        digest = authorization_digest(offered, self._asset)
+        return await signed_by(self._chain, offered.payer, digest, offered.signature)
 
     async def _used_in(self, offered: Authorization) -> TxReceipt | None:
         first = max(0, (await self._chain.head()).number - BLOCKS_BACK)

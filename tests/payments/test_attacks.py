@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,42 @@ async def test_the_facilitator_says_the_same_again(world: World) -> None:
     first = await world.payments.facilitator.settle_request(body)
     assert first["success"], first
     assert await world.payments.facilitator.settle_request(body) == first
+
+
+@pytest.mark.database
+async def test_one_nonce_signed_for_two_sellers_settles_for_one(still: Any) -> None:
+    """Both were checked before either was journaled: the second is no other name for the first."""
+    world, _ = still
+    payer, asked, nonce = world.chain.funded("1"), await world.require(), "0x" + "ab" * 32
+    for payee in (world.chain.funded("0").address, world.chain.funded("0").address):
+        accepts = {**asked.accepts_v2(), "payTo": payee}
+        signed = {**signed_payload(world.chain, payer, asked, payee=payee, nonce=nonce), "accepted": accepts}
+        offered = read_authorization(signed, replace(asked, pay_to=payee))
+        plan = Plan(f"x402:{offered.payer}:{offered.nonce}", offered, "0x", 0)
+        if not await world.journal():
+            await world.payments.journal.plan(plan)
+            assert (await world.payments.journal.plan(plan)).payee == payee.lower()
+        else:
+            with pytest.raises(PaymentRefused, match="DUPLICATE_NONCE"):
+                await world.payments.journal.plan(plan)
+
+
+@pytest.mark.parametrize(
+    "change", [{"payTo": "0x" + "33" * 20}, {"amount": "990000"}, {}], ids=["payee", "amount", "forged"]
+)
+async def test_a_settled_nonce_is_no_settlement_of_another_sellers(world: World, change: dict[str, str]) -> None:
+    """Who settled a unit for one seller names its nonce to another, for more, or with a signature of nobody's."""
+    payer, asked, forged = world.chain.funded("1"), await world.require(), "0x" + "11" * 64 + "1b"
+    accepts = {**asked.accepts_v2(), "payTo": world.chain.funded("0").address, "amount": "1"}
+    payload = signed_payload(world.chain, payer, asked, payee=accepts["payTo"], value=1)
+    settled = await world.payments.facilitator.settle_request(body_of(payload, accepts))
+    assert settled["success"], settled
+    other = {**accepts, **change}
+    signed = {**payload["payload"]["authorization"], "to": other["payTo"], "value": other["amount"]}
+    cheat = {**payload, "payload": {"signature": forged, "authorization": signed}}
+    told = await world.payments.facilitator.settle_request(body_of(cheat, other))
+    assert (told["success"], told["transaction"]) == (False, ""), told
+    assert await world.payments.facilitator.settle_request(body_of(payload, accepts)) == settled
 
 
 async def test_the_facilitator_does_not_take_what_a_task_asks_for(world: World) -> None:

@@ -107,6 +107,7 @@ class LocalFacilitator:
             payment_id = f"x402:{offered.payer}:{offered.nonce}"
             standing = await self._journal.of_payment(payment_id)
             if standing is not None and standing.point not in UNPAID_POINTS:
+                await self._check_same(standing, offered, asked)
                 entry = await self.end_of(standing)
             else:
                 if self._gas is not None and OWN in self._routes.order(self._asset.network)[:1]:
@@ -143,6 +144,15 @@ class LocalFacilitator:
         payload = {"x402Version": 2, "accepted": accepted, "payload": _checksummed(offered)}
         body = {"x402Version": 2, "paymentPayload": payload, "paymentRequirements": accepted}
         return Carriage(via, None if via == OWN else {"body": body, "tried": []}, version)
+
+    async def _check_same(self, standing: Settlement, offered: Authorization, asked: PaymentRequirement) -> None:
+        """The same payload again: a nonce that has settled is public, and says nothing of another payee or amount."""
+        settled = (standing.payee, standing.amount_atomic)
+        same = (
+            settled == (offered.payee, str(offered.amount_atomic)) == (asked.pay_to.lower(), str(asked.amount_atomic))
+        )
+        if not same or not await self._overtaken.signed(offered):
+            raise PaymentRefused("DUPLICATE_NONCE", "this authorisation pays, or paid, for something else")
 
     def _read(self, payload: Any, asked: PaymentRequirement) -> Authorization:
         offered = read_authorization(payload, asked)
