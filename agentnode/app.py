@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Callable
 
@@ -159,6 +160,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
             reconciling = (
                 (5, paid.reconciler.tick),
                 (60, paid.routes.refresh),
+                (60, paid.refunds.go_on),
                 (600, paid.gate.forget_unpaid),
             )
         if shop:
@@ -217,7 +219,15 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(models_router(models))
     app.include_router(providers_router(models, needs))
     app.include_router(facilitator.router(paid.front if paid else None))
-    app.include_router(payments.router(gate, Overview(database, clock), needs))
+    app.include_router(
+        payments.router(
+            gate,
+            paid.refunds if paid else None,
+            Overview(database, clock),
+            needs,
+            functools.partial(auth.caller_of, accounts),
+        )
+    )
     app.include_router(pushed.router(outbox, needs))
     sign_ins = shop.sign_ins if shop else None
     app.include_router(receipts.router(shop.standings if shop else None, sign_ins, settings.url))

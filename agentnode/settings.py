@@ -70,6 +70,8 @@ class Settings(BaseModel):
     """In which a 402 over HTTP asks; a payment is taken in either."""
     usdt_address: str = Field(default="", pattern=r"^(0x[0-9a-fA-F]{40})?$")
     """USDT on `network`, which is taken by the scheme `onchain`; none is taken where this is empty."""
+    refund_window_s: int = Field(default=604_800, ge=0)
+    """So long after a payment its payer may have back what is left of it."""
     transfer_confirmations: int = Field(default=0, ge=0, le=10_000)
     """How many blocks make a payer's own transfer count, its own too; 0: 12, and 1 on the embedded chain."""
     hold_lease_s: float = Field(default=120, ge=1)

@@ -1,17 +1,25 @@
-"""`/api/v2/payments`: all settlements for the operator; one, for who has its id, which is the payer's secret."""
+"""`/api/v2/payments`: all settlements for the operator; one, for who has its id, the payer's secret; and its refund."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
-from agentnode.api.auth import Needs
-from agentnode.payments import Overview, PaymentsAbsent, TollGate, wanted_of
+from agentnode.api.auth import JsonBody, Needs
+from agentnode.payments import Overview, PaymentsAbsent, Refunds, TollGate, wanted_of
 from ledger.accounts import Caller
+from ledger.errors import InvalidInput
 
 
-def router(gate: TollGate | None, overview: Overview, needs: Needs) -> APIRouter:
+def router(
+    gate: TollGate | None,
+    refunds: Refunds | None,
+    overview: Overview,
+    needs: Needs,
+    caller_of: Callable[[str | None], Awaitable[Caller]],
+) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/payments")
     admin = needs("admin")
 
@@ -22,8 +30,28 @@ def router(gate: TollGate | None, overview: Overview, needs: Needs) -> APIRouter
 
     @routes.get("/{payment_id}")
     async def payment(payment_id: str) -> dict[str, Any]:
-        if gate is None:
+        if gate is None or refunds is None:
             raise PaymentsAbsent
-        return await gate.status(payment_id)
+        refund = await refunds.of_payment(payment_id)
+        return await gate.status(payment_id) | {"refund": refund.shown() if refund is not None else None}
+
+    @routes.post("/{payment_id}/refund")
+    async def refund(payment_id: str, body: JsonBody, request: Request, response: Response) -> dict[str, Any]:
+        if refunds is None:
+            raise PaymentsAbsent
+        signature = body.get("signature")
+        if signature is None:
+            caller = await caller_of(request.headers.get("authorization"))
+            if caller.key_id is None:
+                raise InvalidInput("signature", "must be the payer's over ReceiptRefund(receiptId)")
+            caller.require_any("admin")
+            caller.require_operator()
+            given = await refunds.give(payment_id)
+        elif isinstance(signature, str):
+            given = await refunds.ask(payment_id, signature)
+        else:
+            raise InvalidInput("signature", "must be a string")
+        response.status_code = 200 if given.paid else 202
+        return given.shown()
 
     return routes

@@ -65,7 +65,7 @@ class NodeClient:
 
 
 @contextlib.contextmanager
-def node(data: Path) -> Iterator[NodeClient]:
+def node(data: Path, as_operator: bool = False) -> Iterator[NodeClient]:
     """The node that P402_BASE_URL names, else the one that runs on the folder, else one started for the while."""
     from agentnode.settings import load
 
@@ -79,7 +79,7 @@ def node(data: Path) -> Iterator[NodeClient]:
     settings = load(os.environ, data=data)
     with contextlib.ExitStack() as stack:
         url = running(data) or stack.enter_context(_started(settings))
-        secret = stack.enter_context(own_key(settings))
+        secret = stack.enter_context(own_key(settings, as_operator))
         yield NodeClient(url, secret)
 
 
@@ -132,18 +132,21 @@ def keystore(settings: Settings) -> Keystore:
 
 
 @contextlib.contextmanager
-def own_key(settings: Settings) -> Iterator[str]:
+def own_key(settings: Settings, as_operator: bool = False) -> Iterator[str]:
     """A key for one command, revoked at its end: who has the folder and its password is the operator."""
+    from ledger.accounts import OPERATOR
+
+    tenant = OPERATOR if as_operator else TENANT
 
     async def make() -> tuple[str, str]:
         async with accounts(settings) as own:
-            await own.ensure_tenant(TENANT, TENANT)
-            made = await own.create_key(TENANT, "cli", ["spend", "mandates", "bazaar"])
+            await own.ensure_tenant(tenant, tenant)
+            made = await own.create_key(tenant, "cli", ["admin"] if as_operator else ["spend", "mandates", "bazaar"])
         return made.id, made.secret
 
     async def revoke(key_id: str) -> None:
         async with accounts(settings) as own:
-            await own.revoke_key(TENANT, key_id)
+            await own.revoke_key(tenant, key_id)
 
     key_id, secret = asyncio.run(make())
     try:

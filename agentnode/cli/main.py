@@ -37,12 +37,12 @@ app.command("demo")(demo.demo)
 app.command("devchain")(devchain.devchain)
 app.command("hire")(hire.hire)
 app.command("verify")(verify.verify)
-app.command("payments")(payments.payments)
 app.command("record")(record.record)
 app.command("wrap")(wrap.wrap)
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(mandate.app, name="mandate")
+app.add_typer(payments.app, name="payments")
 app.add_typer(wallet.app, name="wallet")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentnode.cli.local import database
+from agentnode.cli.local import database, node
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
 from agentnode.cli.output import console, print_json
 
@@ -20,7 +20,12 @@ _WIDE = 200
 _COLOURS = {"confirmed": "green", "failed": "red", "reorged": "bold red", "abandoned": "dim"}
 
 
+app = typer.Typer(help="What was paid to this node and through it, and giving it back.")
+
+
+@app.callback(invoke_without_command=True)
 def payments(
+    context: typer.Context,
     status: Annotated[str, typer.Option(help="Only these, separated by commas: confirmed, reorged, failed ...")] = "",
     payer: Annotated[str, typer.Option(help="Only this address's.")] = "",
     since: Annotated[str, typer.Option(help="Only from this time on, such as 2026-01-31T12:00:00Z.")] = "",
@@ -30,6 +35,8 @@ def payments(
     json: Json = False,
 ) -> None:
     """The settlements of the folder's node, newest first."""
+    if context.invoked_subcommand is not None:
+        return None
     from agentnode.payments import Overview, wanted_of
     from agentnode.settings import load
     from ledger.clock import SystemClock
@@ -61,6 +68,22 @@ def payments(
     return None
 
 
+@app.command()
+def refund(
+    payment_id: Annotated[str, typer.Argument(help="The payment's id.")],
+    data: Data = DEFAULT_DATA,
+    json: Json = False,
+) -> None:
+    """Give back what is left of a payment, to its payer; its receipt is burned."""
+    with node(data, as_operator=True) as client:
+        given = client.call("POST", f"/api/v2/payments/{payment_id}/refund", {})
+    if json:
+        return print_json(given)
+    told = given["transaction"] or "on its way"
+    console().print(f"{given['amount_usd_exact']} USD back to {given['payee']}: {told}", soft_wrap=True)
+    return None
+
+
 def _table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
     from rich.text import Text
@@ -84,6 +107,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _purchase(row: dict[str, Any]) -> str:
+    if row["refund_of"]:
+        return f"refund of {row['refund_of']}"
     if row["task_id"]:
         void = " (receipt void)" if row["receipt_void"] else ""
         return f"{row['task_id']}{void}"

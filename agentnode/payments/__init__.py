@@ -18,6 +18,7 @@ from agentnode.payments.metadata import X402_EXTENSION_URIS
 from agentnode.payments.offers import Offer, request_hash
 from agentnode.payments.overview import Overview, wanted_of
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
+from agentnode.payments.refunds import Refunded, Refunds
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.sales import Sale
 from agentnode.payments.schemes.onchain import NamedClaim, claim_of
@@ -41,6 +42,8 @@ __all__ = [
     "PaymentsAbsent",
     "QuoteExpired",
     "Receipt",
+    "Refunded",
+    "Refunds",
     "Reply",
     "Sale",
     "SettlementPending",

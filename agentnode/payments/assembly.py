@@ -30,6 +30,7 @@ from agentnode.payments.proof import Proof
 from agentnode.payments.queue import SignerQueue
 from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.reconciler import Reconciler
+from agentnode.payments.refunds import Refunds
 from agentnode.payments.requirement import Terms
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.sending import Sending
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 PAYEE_WALLET = "node"
-"""Where buyers pay to: its key is never used by the node."""
+"""Where buyers pay to: its key signs refunds, and nothing else."""
 SENDER_WALLET = "facilitator"
 """Who broadcasts settlements and pays their gas."""
 _ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -86,6 +87,7 @@ class Payments:
     book: ReceiptBook
     quotes: Quotes
     transfers: Transfers
+    refunds: Refunds
     queue: SignerQueue
     reconciler: Reconciler
     stations: tuple[Station, ...]
@@ -136,7 +138,11 @@ async def open_payments(
 
     journal = Journal(database, clock, claims, on_point)
     terms = Terms(
-        settings.quote_life_s, settings.max_timeout_s, settings.settle_timeout_s, tuple(settings.x402_versions)
+        settings.quote_life_s,
+        settings.max_timeout_s,
+        settings.settle_timeout_s,
+        settings.refund_window_s,
+        tuple(settings.x402_versions),
     )
     own = await _station(settings.network, settings.rpc_url, account, journal, clock)
     chain, asset, proof = own.chain, own.asset, own.proof
@@ -167,7 +173,7 @@ async def open_payments(
 
     facilitator = facilitator_on(own)
     proofs = {settings.network: proof} | {network: station.proof for network, station in others.items()}
-    book, ends = ReceiptBook(database, journal, keys), Ends(journal, database, clock)
+    book, ends = ReceiptBook(database, journal, keys, terms.refund_window_s), Ends(journal, database, clock)
     transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
     return Payments(
         chain=chain,
@@ -183,6 +189,13 @@ async def open_payments(
         book=book,
         quotes=Quotes(keys, assets, pay_to, terms),
         transfers=transfers,
+        refunds=Refunds(
+            *(database, clock, journal, book, chain, compliance, asset),
+            payer_account=lambda: wallets.account(PAYEE_WALLET),
+            dids=keys.dids,
+            depth=settings.confirmations,
+            settle_timeout_s=settings.settle_timeout_s,
+        ),
         queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
         reconciler=Reconciler(
             journal,

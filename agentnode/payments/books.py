@@ -9,7 +9,7 @@ from sqlmodel import col, func, select
 
 from agentnode.payments.broadcaster import Broadcaster
 from agentnode.payments.proof import pays
-from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
+from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Refund, Settlement
 from ledger.database import Database
 from ledger.money import Asset, usd_exact
 from ledger.movements import Movement
@@ -42,6 +42,7 @@ async def check_ledger(database: Database) -> list[Check]:
         passed = (await session.exec(select(BudgetRow.id).where(held > BudgetRow.limit_usd_nanos))).all()
         budgets = (await session.exec(select(func.count()).select_from(BudgetRow))).one()
         received = (await session.exec(receipted)).all()
+        owed = (await session.exec(select(Refund.amount_usd_nanos))).all()
     accounts: dict[str, int] = {}
     for row in moved:
         accounts[row.from_account] = accounts.get(row.from_account, 0) - row.usd_nanos
@@ -50,6 +51,7 @@ async def check_ledger(database: Database) -> list[Check]:
     settled = [row for row in moved if row.kind == "settlement"]
     paid = sum(row.usd_nanos for row in settled if row.from_account.startswith("wallet:"))
     paid -= sum(row.usd_nanos for row in settled if row.to_account.startswith("wallet:"))
+    back = sum(row.usd_nanos for row in moved if row.kind == "refund" and row.to_account.startswith("wallet:"))
     by_receipts = sum(_nanos(entry, intent) for entry, intent in received if entry.point == "confirmed")
     return [
         Check("all movements sum to zero", total == 0, f"{len(moved)} of {len(accounts)} accounts sum to {total}"),
@@ -57,6 +59,11 @@ async def check_ledger(database: Database) -> list[Check]:
             "what came from payers is what the receipts say",
             paid == by_receipts,
             f"movements {usd_exact(paid)} USD, {len(received)} receipts {usd_exact(by_receipts)} USD",
+        ),
+        Check(
+            "what went back to payers is what the refunds say",
+            back == sum(owed),
+            f"movements {usd_exact(back)} USD, {len(owed)} refunds {usd_exact(sum(owed))} USD",
         ),
         Check("no budget is passed", not passed, f"{budgets} budgets" + _named(", passed", passed)),
     ]

@@ -18,6 +18,10 @@ ReceiptUnknown        404  RECEIPT_NOT_FOUND
 SignInNeeded          402  SIGN_IN_REQUIRED: the wallet that paid has this, and signing in shows who that is
 SignInRefused         401  SIGN_IN_REFUSED: the proof proves nothing here; has the extension's code and a new challenge
 AnswerNotKept         404  ANSWER_NOT_KEPT: who signed in has bought no answer to this that is still kept
+RefundTooLate         409  REFUND_TOO_LATE: the receipt's window for refunds has closed
+NothingToRefund       409  NOTHING_TO_REFUND: the receipt has nothing left
+ReceiptInUse          409  RECEIPT_IN_USE: work under way holds some of it
+RefundUnfunded        503  REFUND_UNFUNDED: the wallet that payments go to has too little
 PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
 """
 
@@ -247,6 +251,45 @@ class ReceiptUnknown(NotFound):
     """No such receipt."""
 
     code = "RECEIPT_NOT_FOUND"
+
+
+class RefundTooLate(Conflict):
+    """Its payer could have asked until then; the operator still can."""
+
+    code = "REFUND_TOO_LATE"
+    should_retry = False
+
+    def __init__(self, until: str) -> None:
+        super().__init__(f"this receipt could be refunded until {until}; what it has left still buys work")
+
+
+class NothingToRefund(Conflict):
+    """All of it was used: the work that it paid for was done."""
+
+    code = "NOTHING_TO_REFUND"
+    should_retry = False
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(f"{receipt_id} has nothing left to give back")
+
+
+class ReceiptInUse(Conflict):
+    """What is held may be used or come back; then the rest is known."""
+
+    code = "RECEIPT_IN_USE"
+    retry_after_ms = 2_000
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(f"work under way holds some of {receipt_id}; ask again when it has ended")
+
+
+class RefundUnfunded(Unavailable):
+    """Nothing was burned: the receipt is as good as before."""
+
+    code = "REFUND_UNFUNDED"
+
+    def __init__(self) -> None:
+        super().__init__("the wallet that payments go to has too little for this refund; the operator must fund it")
 
 
 class PaymentsAbsent(Unavailable):

@@ -75,6 +75,7 @@ class TollGate:
             input_hash=input_hash,
             expires_at_us=now + self._terms.quote_life_s * SECOND_US,
             max_timeout_s=self._terms.max_timeout_s,
+            refund_window_s=self._terms.refund_window_s,
             asked_at_us=now,
             authority=self._book.did,
         ).beside(*self._other_assets)
@@ -288,6 +289,7 @@ class TollGate:
             expires_at_us=intent.expires_at_us,
             max_timeout_s=intent.max_timeout_s,
             price_version=intent.price_version,
+            refund_window_s=self._terms.refund_window_s,
             asked_at_us=intent.created_at_us,
             authority=self._book.did,
         )

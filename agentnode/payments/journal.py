@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -58,6 +58,9 @@ class Plan:
     """What the call took when it was tried just before."""
 
 
+Beside = Callable[[AsyncSession, Settlement], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Mined:
     """Where the transfer was found on chain."""
@@ -94,9 +97,10 @@ class Journal(Entries):
     def point(self, name: str) -> None:
         self._on_point(name)
 
-    async def plan(self, plan: Plan, found: Mined | None = None) -> Settlement:
+    async def plan(self, plan: Plan, found: Mined | None = None, also: Beside | None = None) -> Settlement:
         """Journal an authorisation that was verified, or find it already there for the same payment.
 
+        `also` writes what is to stand or fall with the entry.
         With `found` it is confirmed: somebody else had broadcast it before it came here. Raises PaymentRefused
         DUPLICATE_NONCE where it pays, or paid, for something else, or where another payer's authorisation for the same
         payment came first; QuoteExpired where the payment was closed meanwhile.
@@ -110,6 +114,8 @@ class Journal(Entries):
                 for column, value in (self.moved(found) if found else {}).items():
                     setattr(entry, column, value)
                 session.add(entry)
+                if also is not None:
+                    await also(session, entry)
         except IntegrityError:
             standing = await self.of_authorization(offered)
             if standing is None or not _is_planned_in(plan, standing):

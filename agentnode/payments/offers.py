@@ -127,6 +127,7 @@ class Quotes:
             max_timeout_s=self._terms.max_timeout_s,
             price_version=offer.price_version,
             x402_versions=self._terms.x402_versions,
+            refund_window_s=self._terms.refund_window_s,
             asked_at_us=(expires_s - self._terms.quote_life_s) * SECOND_US,
             authority=self._hasher.did,
         )

@@ -10,7 +10,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from agentnode.payments.entries import Entries, Wanted
-from agentnode.payments.tables import POINTS, PaymentIntent, PaymentReceipt, Settlement
+from agentnode.payments.tables import POINTS, PaymentIntent, PaymentReceipt, Refund, Settlement
 from ledger.clock import SECOND_US, Clock, rfc3339
 from ledger.database import Database
 from ledger.errors import InvalidInput
@@ -29,10 +29,13 @@ class Overview:
         """`{object: "list", data, next_cursor, chain}`; newest first. `chain` says how far each was searched."""
         found = list(await self._entries.listed(replace(wanted, limit=wanted.limit + 1)))
         shown = found[: wanted.limit]
-        intents, receipts = await self._beside(shown)
+        intents, receipts, refunds = await self._beside(shown)
         return {
             "object": "list",
-            "data": [_row(entry, intents.get(entry.payment_id), receipts.get(entry.id)) for entry in shown],
+            "data": [
+                _row(entry, intents.get(entry.payment_id), receipts.get(entry.id), refunds.get(entry.id))
+                for entry in shown
+            ],
             "next_cursor": f"{shown[-1].created_at_us}.{shown[-1].id}" if len(found) > len(shown) else None,
             "chain": [
                 {
@@ -46,13 +49,15 @@ class Overview:
 
     async def _beside(
         self, entries: Sequence[Settlement]
-    ) -> tuple[Mapping[str, PaymentIntent], Mapping[str, PaymentReceipt]]:
+    ) -> tuple[Mapping[str, PaymentIntent], Mapping[str, PaymentReceipt], Mapping[str, Refund]]:
         of_payment = select(PaymentIntent).where(col(PaymentIntent.id).in_([entry.payment_id for entry in entries]))
         of_entry = select(PaymentReceipt).where(col(PaymentReceipt.settlement_id).in_([entry.id for entry in entries]))
+        back = select(Refund).where(col(Refund.settlement_id).in_([entry.id for entry in entries]))
         async with self._database.read() as session:
+            refunds = {row.settlement_id: row for row in (await session.exec(back)).all()}
             intents = {row.id: row for row in (await session.exec(of_payment)).all()}
             receipts = {row.settlement_id: row for row in (await session.exec(of_entry)).all()}
-        return intents, receipts
+        return intents, receipts, refunds
 
 
 def wanted_of(given: Mapping[str, str | None]) -> Wanted:
@@ -105,8 +110,12 @@ def _time_us(param: str, value: str) -> int:
     return int(at.timestamp() * SECOND_US)
 
 
-def _row(entry: Settlement, intent: PaymentIntent | None, receipt: PaymentReceipt | None) -> dict[str, Any]:
-    usd = Asset(**intent.asset).nanos_from_atomic(int(entry.amount_atomic)) if intent else None
+def _row(
+    entry: Settlement, intent: PaymentIntent | None, receipt: PaymentReceipt | None, refund: Refund | None
+) -> dict[str, Any]:
+    usd = refund.amount_usd_nanos if refund else None
+    if intent:
+        usd = Asset(**intent.asset).nanos_from_atomic(int(entry.amount_atomic))
     return {
         "id": entry.id,
         "payment_id": entry.payment_id or None,
@@ -126,7 +135,9 @@ def _row(entry: Settlement, intent: PaymentIntent | None, receipt: PaymentReceip
         "account_nonce": entry.account_nonce,
         "tries": entry.tries,
         "via": entry.via or "own",
+        "scheme": entry.scheme,
         "receipt_id": receipt.id if receipt else None,
+        "refund_of": refund.receipt_id if refund else None,
         "receipt_void": receipt is not None and entry.point == "reorged",
         "compliance_version": entry.compliance_version or None,
         "final": entry.look_at_us is None and entry.point not in ("planned", "signed", "broadcast"),

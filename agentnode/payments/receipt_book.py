@@ -16,6 +16,7 @@ from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_cl
 from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
 from ledger.accounts import fund, move, receipt_budget
+from ledger.clock import SECOND_US
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
 
@@ -26,8 +27,9 @@ _MADE = select(PaymentReceipt, Settlement.point).join(
 
 
 class ReceiptBook:
-    def __init__(self, database: Database, journal: Journal, signer: Signer) -> None:
+    def __init__(self, database: Database, journal: Journal, signer: Signer, refund_window_s: int) -> None:
         self._database, self._journal, self._signer = database, journal, signer
+        self._refund_window_s = refund_window_s
 
     @property
     def did(self) -> str:
@@ -49,6 +51,7 @@ class ReceiptBook:
             tx_hash=entry.tx_hash,
             block_number=entry.block_number or 0,
             settled_at_us=entry.updated_at_us,
+            refundable_until_us=entry.updated_at_us + self._refund_window_s * SECOND_US,
             jws="",
         )
         claims = receipt_claims(made, self._signer.did, asked.resource, asked.input_hash)
@@ -75,6 +78,11 @@ class ReceiptBook:
         found = await self._read(_MADE.where(PaymentReceipt.id == receipt_id))
         return found[0] if found else None
 
+    async def of_payment(self, payment_id: str) -> Receipt | None:
+        """The one that was made of it."""
+        found = await self._read(_MADE.where(PaymentReceipt.payment_id == payment_id))
+        return found[0] if found else None
+
     async def of_task(self, task_id: str) -> list[Receipt]:
         return await self._read(_MADE.where(PaymentReceipt.task_id == task_id))
 
@@ -86,7 +94,7 @@ class ReceiptBook:
     async def _read(self, asked: Any) -> list[Receipt]:
         async with self._database.read() as session:
             rows = (await session.exec(asked)).all()
-        return [_receipt(row, void=point == "reorged") for row, point in rows]
+        return [_receipt(row, void=point != "confirmed") for row, point in rows]
 
     async def _move(self, session: AsyncSession, receipt: Receipt, intent: PaymentIntent) -> None:
         """From the payer's wallet to the operator, and into the purse from which work takes what it comes to."""

@@ -36,6 +36,8 @@ class Receipt:
     block_number: int
     settled_at_us: int
     jws: str
+    refundable_until_us: int = 0
+    """Until when its payer may have back what is left; 0 where that was never said."""
     void: bool = False
     """The transfer's block was undone: nothing was paid, so far."""
 
@@ -70,4 +72,5 @@ def receipt_claims(receipt: Receipt, issuer: str, resource: str, input_hash: str
         "asset": receipt.asset,
         "network": receipt.network,
         "transaction": receipt.tx_hash,
+        "refundable_until": receipt.refundable_until_us // SECOND_US,
     }

@@ -23,6 +23,8 @@ class Terms:
     """How long a payer's authorisation is asked to be valid."""
     settle_timeout_s: float = 30.0
     """How long a request waits for the chain before it is answered SETTLEMENT_PENDING."""
+    refund_window_s: int = 604_800
+    """So long after a payment its payer may have back what is left of it."""
     x402_versions: Sequence[int] = (2,)
     """Of x402, in which a 402 over HTTP asks: 2 in the header; 1 as the body, which has room for one of them."""
 
@@ -49,6 +51,7 @@ class PaymentRequirement:
     price_version: str = ""
     """Which state of the seller's price list it was made from, where there is one."""
     x402_versions: Sequence[int] = (2,)
+    refund_window_s: int = 0
     asked_at_us: int = 0
     """A transfer that its sender makes itself pays for it from then on."""
     authority: str = ""
@@ -133,6 +136,8 @@ class PaymentRequirement:
             "inputHash": self.input_hash,
             "expiresAt": self.expires_at_us // SECOND_US,
         }
+        if self.refund_window_s:
+            extra["refundWindowSeconds"] = self.refund_window_s
         if self.price_version:
             extra["priceVersion"] = self.price_version
         if self.payment_id:

@@ -32,4 +32,5 @@ def open_shop(
     terms = SignedTerms(keys, clock) if signs_terms else None
     sales = Sales(paid.gate, paid.book, paid.quotes, paid.transfers, deliveries, paid.chain, spend, keys, clock)
     sign_ins = SignIns(database, clock, keys, paid.chain, paid.asset.network)
-    return Shop(Toll(sales, sign_ins, terms), sign_ins, Standings(paid.book, deliveries, spend, paid.assets))
+    standings = Standings(paid.book, deliveries, spend, paid.refunds, paid.assets)
+    return Shop(Toll(sales, sign_ins, terms), sign_ins, standings)

@@ -10,6 +10,7 @@ from agentnode.payments.deliveries import Deliveries
 from agentnode.payments.errors import ReceiptUnknown
 from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
+from agentnode.payments.refunds import Refunded, Refunds
 from ledger.accounts import receipt_budget
 from ledger.clock import rfc3339
 from ledger.money import Asset, usd_fields
@@ -23,10 +24,16 @@ class Standing:
     used_usd_nanos: int
     held_usd_nanos: int
     next_counter: int
+    refund: Refunded | None = None
 
     @property
     def left_usd_nanos(self) -> int:
-        return 0 if self.receipt.void else self.paid_usd_nanos - self.used_usd_nanos - self.held_usd_nanos
+        gone = self.used_usd_nanos + self.held_usd_nanos + self.refunded_usd_nanos
+        return 0 if self.receipt.void else self.paid_usd_nanos - gone
+
+    @property
+    def refunded_usd_nanos(self) -> int:
+        return self.refund.row.amount_usd_nanos if self.refund is not None else 0
 
     def shown(self) -> dict[str, Any]:
         receipt = self.receipt
@@ -46,14 +53,18 @@ class Standing:
             **usd_fields("held_usd", self.held_usd_nanos),
             **usd_fields("left_usd", self.left_usd_nanos),
             "next_counter": self.next_counter,
+            "refundable_until": rfc3339(receipt.refundable_until_us) if receipt.refundable_until_us else None,
+            "refund": self.refund.shown() if self.refund is not None else None,
             "void": receipt.void,
             "receipt": receipt.jws,
         }
 
 
 class Standings:
-    def __init__(self, book: ReceiptBook, deliveries: Deliveries, spend: Spend, assets: Sequence[Asset]) -> None:
-        self._book, self._deliveries, self._spend = book, deliveries, spend
+    def __init__(
+        self, book: ReceiptBook, deliveries: Deliveries, spend: Spend, refunds: Refunds, assets: Sequence[Asset]
+    ) -> None:
+        self._book, self._deliveries, self._spend, self._refunds = book, deliveries, spend, refunds
         self._assets = {asset.address.lower(): asset for asset in assets}
 
     async def of(self, receipt_id: str) -> Standing:
@@ -72,5 +83,7 @@ class Standings:
         purse = await self._spend.budget(receipt_budget(receipt.id).id)
         paid = self._assets[receipt.asset].nanos_from_atomic(receipt.amount_atomic)
         held = 0 if purse is None else purse.held_usd_nanos
-        used = paid - held - (0 if purse is None else purse.room_usd_nanos)
-        return Standing(receipt, paid, used, held, await self._deliveries.next_counter(receipt.id))
+        refund = await self._refunds.of_receipt(receipt.id)
+        gone = paid - held - (0 if purse is None else purse.room_usd_nanos)
+        used = gone - (refund.row.amount_usd_nanos if refund is not None else 0)
+        return Standing(receipt, paid, used, held, await self._deliveries.next_counter(receipt.id), refund)

@@ -165,7 +165,28 @@ class PaymentReceipt(Row, table=True):
     tx_hash: str
     block_number: int = Field(sa_type=BigInteger)
     settled_at_us: int = Field(sa_type=BigInteger)
+    refundable_until_us: int = Field(default=0, sa_type=BigInteger)
+    """Until when its payer may have back what is left; 0 where that was never said."""
     jws: str
+
+
+class Refund(Row, table=True):
+    """What was left of a receipt, and is on its way back to the payer: one a receipt, and the receipt is burned."""
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        CheckConstraint("asked_by IN ('payer', 'operator')", name="asked_by_known"),
+        CheckConstraint("amount_usd_nanos > 0", name="amount_positive"),
+    )
+
+    id: str = Field(primary_key=True)
+    receipt_id: str = Field(unique=True)
+    payment_id: str = Field(index=True)
+    """The purchase that the receipt is for"""
+    settlement_id: str = Field(unique=True)
+    amount_usd_nanos: int = Field(sa_type=BigInteger)
+    asked_by: str
+    created_at_us: int = Field(sa_type=BigInteger)
 
 
 class Delivery(Row, table=True):

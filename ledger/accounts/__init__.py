@@ -6,7 +6,7 @@ from ledger.accounts.book import AccountBook
 from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry, Purchase
 from ledger.accounts.documents import shown
 from ledger.accounts.leftovers import Leftovers
-from ledger.accounts.money import PaidIn, fund, move
+from ledger.accounts.money import PaidIn, fund, move, withdraw
 from ledger.accounts.periods import receipt_budget
 from ledger.accounts.policies import Policies
 from ledger.accounts.policy import (
@@ -62,4 +62,5 @@ __all__ = [
     "scopes_of_role",
     "shown",
     "tightest",
+    "withdraw",
 ]

@@ -50,9 +50,7 @@ async def pass_on(session: AsyncSession, purse: NewBudget, amount_usd_nanos: int
     """
     await fit(session, (), now_us, (purse,))
     await raise_limit(session, purse.id, amount_usd_nanos)
-    change = {"id": paid.purse_id, "amount": amount_usd_nanos}
-    if (await (await session.connection()).execute(_WITHDRAW, change)).first() is None:
-        raise BudgetRefused(paid.purse_id, amount_usd_nanos, 0)
+    await withdraw(session, paid.purse_id, amount_usd_nanos)
     return move(
         session, purse.tenant_id, "funding", paid.purse_id, purse.id, amount_usd_nanos, now_us, paid.movement_id
     )
@@ -77,6 +75,13 @@ async def raise_limit(session: AsyncSession, budget_id: str, by_usd_nanos: int) 
     change = {"id": budget_id, "amount": by_usd_nanos}
     if (await (await session.connection()).execute(_ADD, change)).first() is None:
         raise InvalidInput("amount", "is more than can be held in one place")
+
+
+async def withdraw(session: AsyncSession, purse_id: str, amount_usd_nanos: int) -> None:
+    """In the caller's transaction, which moves it elsewhere. Raises BudgetRefused where less is free."""
+    change = {"id": purse_id, "amount": amount_usd_nanos}
+    if (await (await session.connection()).execute(_WITHDRAW, change)).first() is None:
+        raise BudgetRefused(purse_id, amount_usd_nanos, 0)
 
 
 def move(

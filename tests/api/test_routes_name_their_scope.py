@@ -22,6 +22,8 @@ OPEN = {
     "/api/v2/bazaar/listings/{listing_id}",
     "/api/v2/evidence/tasks/{task_id}",
     "/api/v2/payments/{payment_id}",
+    "/api/v2/payments/{payment_id}/refund",
+    "/api/v2/receipts",
     "/api/v2/receipts/{receipt_id}",
     "/facilitator/supported",
     "/facilitator/verify",

@@ -36,6 +36,7 @@ _USE = _fields(
 _REVOCATION = _fields("bytes32 mandate,uint64 issuedAt")
 _SPEND = _fields("string receiptId,uint256 counter,string quoteId,uint256 amountUsdNanos")
 _CLAIM = _fields("string paymentId,bytes32 transactionHash")
+_REFUND = _fields("string receiptId")
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,11 @@ def claim_typed_data(claim: ClaimMessage, chain_id: int, authority: str) -> Type
         "transactionHash": _bytes32("transactionHash", claim.tx_hash),
     }
     return _typed_data("TransferClaim", _CLAIM, message, chain_id, authority)
+
+
+def refund_typed_data(receipt_id: str, chain_id: int, authority: str) -> TypedData:
+    """As `mandate_typed_data`, for the payer's wish to have back what a receipt has left."""
+    return _typed_data("ReceiptRefund", _REFUND, {"receiptId": _text("receiptId", receipt_id)}, chain_id, authority)
 
 
 def constraints_hash(constraints: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,243 @@
+"""What a receipt has left goes back to its payer, once, and the receipt is burned.
+
+The wallet that payments go to signs an authorisation (EIP-3009) whose nonce is made of the receipt's id, so the chain
+itself takes one a receipt, whatever this database remembers. It is journaled with the burning, in one transaction, and
+the queue brings it to its end as any settlement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlmodel import col, select
+
+from agentnode.payments.booking import OPERATOR
+from agentnode.payments.compliance import Compliance
+from agentnode.payments.errors import (
+    NothingToRefund,
+    PaymentUnknown,
+    ReceiptInUse,
+    RefundTooLate,
+    RefundUnfunded,
+    SettlementPending,
+)
+from agentnode.payments.journal import Carriage, Journal, Plan
+from agentnode.payments.receipt_book import ReceiptBook
+from agentnode.payments.receipts import Receipt
+from agentnode.payments.schemes.authorship import authorization_digest, signed_by
+from agentnode.payments.submission import Authorization
+from agentnode.payments.tables import Refund, Settlement
+from ledger.accounts import move, receipt_budget, withdraw
+from ledger.clock import Clock, rfc3339
+from ledger.database import AsyncSession, Database
+from ledger.errors import Conflict
+from ledger.money import Asset, usd_fields
+from ledger.movements import tenant_account
+from ledger.spend import BudgetRow
+from trust.chain import ChainView
+from trust.errors import SignatureInvalid
+from trust.signatures import eip712
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+_NEVER_CLOSES_S = 2**62
+_TRANSFER = bytes.fromhex("cf092995")
+"""transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"""
+_STATES = {"confirmed": "paid", "abandoned": "unclear"}
+AskedBy = Literal["payer", "operator"]
+
+
+@dataclass(frozen=True)
+class Refunded:
+    """A refund and the settlement that pays it."""
+
+    row: Refund
+    entry: Settlement
+
+    @property
+    def paid(self) -> bool:
+        return self.entry.point == "confirmed"
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "object": "refund",
+            "id": self.row.id,
+            "receipt_id": self.row.receipt_id,
+            "payment_id": self.row.payment_id,
+            "status": _STATES.get(self.entry.point, "pending"),
+            "payee": self.entry.payee,
+            "network": self.entry.network,
+            "asset": self.entry.asset,
+            "amount": self.entry.amount_atomic,
+            **usd_fields("amount_usd", self.row.amount_usd_nanos),
+            "transaction": self.entry.tx_hash if self.paid else None,
+            "asked_by": self.row.asked_by,
+            "created_at": rfc3339(self.row.created_at_us),
+        }
+
+
+class Refunds:
+    """`asset` is what is paid back in, `payer_account` opens the wallet that pays (it takes a second)."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        journal: Journal,
+        book: ReceiptBook,
+        chain: ChainView,
+        compliance: Compliance,
+        asset: Asset,
+        payer_account: Callable[[], LocalAccount],
+        dids: Sequence[str],
+        depth: int,
+        settle_timeout_s: float,
+    ) -> None:
+        self._database, self._clock, self._journal, self._book = database, clock, journal, book
+        self._chain, self._compliance, self._asset, self._payer_account = chain, compliance, asset, payer_account
+        self._dids, self._depth, self._settle_timeout_s = dids, depth, settle_timeout_s
+
+    async def ask(self, payment_id: str, signature: str) -> Refunded:
+        """As its payer, within the receipt's window. The same again: the same refund, and how far it has come.
+
+        Raises PaymentUnknown, SignatureInvalid, RefundTooLate, NothingToRefund, ReceiptInUse, RefundUnfunded,
+        SettlementPending where the payment itself is not final, ComplianceBlocked, Unavailable.
+        """
+        receipt = await self._receipt(payment_id)
+        if not await self._signed(receipt, signature):
+            raise SignatureInvalid("the signature is not this receipt's payer's over ReceiptRefund(receiptId)")
+        given = await self.of_receipt(receipt.id)
+        if given is None and self._clock.now_us() > receipt.refundable_until_us:
+            raise RefundTooLate(rfc3339(receipt.refundable_until_us))
+        return given or await self._given(receipt, "payer")
+
+    async def give(self, payment_id: str) -> Refunded:
+        """As the operator, whenever. Raises as `ask`."""
+        receipt = await self._receipt(payment_id)
+        return await self.of_receipt(receipt.id) or await self._given(receipt, "operator")
+
+    async def of_receipt(self, receipt_id: str) -> Refunded | None:
+        return await self._found(Refund.receipt_id == receipt_id)
+
+    async def of_payment(self, payment_id: str) -> Refunded | None:
+        return await self._found(Refund.payment_id == payment_id)
+
+    async def go_on(self) -> None:
+        """What was granted is owed until it is paid: one that failed, such as for lack of money, is tried again."""
+        asked = select(Settlement).join(Refund, col(Refund.settlement_id) == col(Settlement.id))
+        async with self._database.read() as session:
+            failed = (await session.exec(asked.where(Settlement.point == "failed"))).all()
+        for entry in failed:
+            await self._journal.plan_again(entry)
+
+    async def _found(self, which: Any) -> Refunded | None:
+        asked = select(Refund, Settlement).join(Settlement, col(Settlement.id) == col(Refund.settlement_id))
+        async with self._database.read() as session:
+            row = (await session.exec(asked.where(which))).first()
+        return Refunded(*row) if row is not None else None
+
+    async def _receipt(self, payment_id: str) -> Receipt:
+        receipt = await self._book.of_payment(payment_id)
+        if receipt is None:
+            raise PaymentUnknown(f"there is no payment {payment_id} that was received")
+        return receipt
+
+    async def _given(self, receipt: Receipt, asked_by: AskedBy) -> Refunded:
+        head = await self._chain.head()
+        if receipt.void or head.number - receipt.block_number + 1 < self._depth:
+            raise SettlementPending(receipt.payment_id)
+        left_usd_nanos, amount_atomic = await self._left(receipt)
+        pays = await asyncio.to_thread(self._payer_account)
+        version = await self._compliance.check(pays.address.lower(), receipt.payer)
+        offered = self._authorization(receipt, pays, amount_atomic)
+        planned_block = head.number
+        if await self._chain.authorization_used(offered.asset, offered.payer, offered.nonce):
+            planned_block = receipt.block_number  # an older database was restored: the chain has paid it back already
+        elif await self._chain.balance(offered.asset, offered.payer) < amount_atomic:
+            raise RefundUnfunded
+        row = Refund(
+            id=f"rfnd_{offered.nonce[2:34]}",
+            receipt_id=receipt.id,
+            payment_id=receipt.payment_id,
+            settlement_id="",
+            amount_usd_nanos=self._asset.nanos_from_atomic(amount_atomic),
+            asked_by=asked_by,
+            created_at_us=self._clock.now_us(),
+        )
+
+        async def burn(session: AsyncSession, entry: Settlement) -> None:
+            row.settlement_id = entry.id
+            session.add(row)
+            await session.flush()
+            await self._burn(session, receipt, left_usd_nanos, row.amount_usd_nanos)
+
+        carriage = Carriage(compliance_version=version)
+        plan = Plan(row.id, offered, _call(offered), planned_block, carriage)
+        entry = await self._journal.plan(plan, also=burn)
+        await self._journal.ended(entry, self._settle_timeout_s)
+        stands = await self.of_receipt(receipt.id)
+        assert stands is not None, "it was written, here or by another at the same moment"
+        return stands
+
+    async def _left(self, receipt: Receipt) -> tuple[int, int]:
+        """In nanos, and in whole atomic units: what is less than one of them stays with the operator."""
+        async with self._database.read() as session:
+            purse = await session.get(BudgetRow, receipt_budget(receipt.id).id)
+        if purse is not None and purse.held_usd_nanos:
+            raise ReceiptInUse(receipt.id)
+        left = purse.limit_usd_nanos - purse.spent_usd_nanos if purse is not None else 0
+        atomic = self._asset.atomic_from_nanos(left)
+        atomic -= self._asset.nanos_from_atomic(atomic) > left
+        if not atomic:
+            raise NothingToRefund(receipt.id)
+        return left, atomic
+
+    async def _burn(self, session: AsyncSession, receipt: Receipt, left_usd_nanos: int, back_usd_nanos: int) -> None:
+        purse_id, now_us = receipt_budget(receipt.id).id, self._clock.now_us()
+        locked = {"key_share": True}
+        purse = await session.get(BudgetRow, purse_id, with_for_update=locked, populate_existing=True)
+        left = (left_usd_nanos, 0)
+        if purse is None or (purse.limit_usd_nanos - purse.spent_usd_nanos, purse.held_usd_nanos) != left:
+            raise Conflict("the receipt was used at the same moment; ask again")
+        await withdraw(session, purse_id, left_usd_nanos)
+        move(session, OPERATOR, "refund", purse_id, f"wallet:{receipt.payer}", back_usd_nanos, now_us)
+        if left_usd_nanos > back_usd_nanos:
+            rest = left_usd_nanos - back_usd_nanos
+            move(session, OPERATOR, "refund", purse_id, tenant_account(OPERATOR), rest, now_us)
+
+    def _authorization(self, receipt: Receipt, pays: LocalAccount, amount_atomic: int) -> Authorization:
+        unsigned = Authorization(
+            network=self._asset.network,
+            asset=self._asset.address.lower(),
+            payer=pays.address.lower(),
+            payee=receipt.payer,
+            amount_atomic=amount_atomic,
+            valid_after_s=0,
+            valid_before_s=_NEVER_CLOSES_S,
+            nonce="0x" + hashlib.sha256(b"agentnode refund\n" + receipt.id.encode()).hexdigest(),
+            signature="",
+        )
+        signed = pays.unsafe_sign_hash(authorization_digest(unsigned, self._asset))
+        return Authorization(**{**vars(unsigned), "signature": signed.signature.to_0x_hex()})
+
+    async def _signed(self, receipt: Receipt, signature: str) -> bool:
+        for did in self._dids:
+            digest = eip712.digest(eip712.refund_typed_data(receipt.id, self._chain.chain_id, did))
+            if await signed_by(self._chain, receipt.payer, digest, signature):
+                return True
+        return False
+
+
+def _call(offered: Authorization) -> str:
+    from eth_abi.abi import encode
+
+    types = ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"]
+    times = (offered.valid_after_s, offered.valid_before_s)
+    nonce, signature = bytes.fromhex(offered.nonce[2:]), bytes.fromhex(offered.signature[2:])
+    values = [offered.payer, offered.payee, offered.amount_atomic, *times, nonce, signature]
+    return "0x" + (_TRANSFER + encode(types, values)).hex()
