@@ -211,6 +211,8 @@ class Refunds:
             move(session, OPERATOR, "refund", purse_id, tenant_account(OPERATOR), rest, now_us)
 
     def _authorization(self, receipt: Receipt, pays: LocalAccount, amount_atomic: int) -> Authorization:
+        from eth_typing import Hash32
+
         unsigned = Authorization(
             network=self._asset.network,
             asset=self._asset.address.lower(),
@@ -222,7 +224,7 @@ class Refunds:
             nonce="0x" + hashlib.sha256(b"agentnode refund\n" + receipt.id.encode()).hexdigest(),
             signature="",
         )
-        signed = pays.unsafe_sign_hash(authorization_digest(unsigned, self._asset))
+        signed = pays.unsafe_sign_hash(Hash32(authorization_digest(unsigned, self._asset)))
         return Authorization(**{**vars(unsigned), "signature": signed.signature.to_0x_hex()})
 
     async def _signed(self, receipt: Receipt, signature: str) -> bool:

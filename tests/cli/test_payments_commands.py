@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from agentnode.cli.main import app
 from tests.devchain.devchain_process import ChainProcess
+from tests.payments.own_transfers import claimed
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement
 
 
@@ -49,7 +50,19 @@ def test_the_operator_sees_what_was_paid_and_that_the_books_agree(chain: ChainPr
         assert served[0].json()["data"] == page["data"]
 
         checked = json.loads(run("ledger", "check", "--rpc", chain.url, *data, "--json"))
-        assert (checked["ok"], checked["chain_asked"], len(checked["checks"])) == (True, True, 6)
+        assert (checked["ok"], checked["chain_asked"], len(checked["checks"])) == (True, True, 7)
+
+        task = node.send("And this one?")
+        asked = next(
+            each
+            for each in task["status"]["message"]["metadata"]["x402.payment.required"]["accepts"]
+            if each["scheme"] == "onchain"
+        )
+        node.until(node.pay(task, claimed(chain, payer, asked, 25_000))["id"], "completed")
+        payment_id = json.loads(run("payments", *data, "--json"))["data"][0]["payment_id"]
+        given = json.loads(run("payments", "refund", payment_id, *data, "--json"))
+        assert (given["amount_usd_exact"], given["payee"]) == ("0.015", payer.address.lower())
+        assert "refund of" in run("payments", *data)
     finally:
         node.stop()
     assert "the chain was not asked" in run("ledger", "check", *data)
