@@ -213,7 +213,8 @@ def _commands(name: str, command: Any) -> Iterator[tuple[str, set[str]]]:
     if children:
         for child in children.values():
             yield from _commands(f"{name} {child.name}", child)
-        return
+        if not command.invoke_without_command or name == "agentnode":
+            return
     options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
     yield name, options - {"--help"}
 
