@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "agentnode_0009"
-down_revision = "agentnode_0008"
+revision = "agentnode_0010"
+down_revision = "agentnode_0009"
 branch_labels = None
 depends_on = None
 
