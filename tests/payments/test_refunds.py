@@ -149,7 +149,8 @@ async def test_a_refund_that_failed_is_owed_until_it_is_paid(
             assert await books(world) == []
             rpc.rule = lambda request: None
             await world.payments.refunds.go_on()
-            await world.payments.journal.ended(given.entry, 20)
+            owed = await world.payments.refunds.of_receipt(receipt.id)
+            assert owed is not None and await world.payments.journal.ended(owed.entry, 20)
             assert (await asked(world, payer, receipt)).paid
             assert world.usdc(payer.address) == 990_000
 
