@@ -100,9 +100,10 @@ class Journal(Entries):
     async def plan(self, plan: Plan, found: Mined | None = None, also: Beside | None = None) -> Settlement:
         """Journal an authorisation that was verified, or find it already there for the same payment.
 
-        `also` writes what is to stand or fall with the entry. With `found` it is confirmed: somebody else had broadcast it before it came here. Raises PaymentRefused
-        DUPLICATE_NONCE where it pays, or paid, for something else, or where another payer's authorisation for the same
-        payment came first; QuoteExpired where the payment was closed meanwhile.
+        `also` writes what is to stand or fall with the entry. With `found` it is confirmed: somebody else had broadcast
+        it before it came here. Raises PaymentRefused DUPLICATE_NONCE where it pays, or paid, for something else, or
+        where another payer's authorisation for the same payment came first; QuoteExpired where the payment was closed
+        meanwhile.
         """
         entry = self._entry(plan)
         offered = plan.authorization
