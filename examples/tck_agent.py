@@ -1,11 +1,11 @@
 """An agent that plays the parts that the A2A test suites ask for: `make tck` runs them against it.
 
-    python examples/tck_agent.py PORT FOLDER [DATABASE_URL]
+    python examples/tck_agent.py PORT FOLDER [DATABASE_URL [ORIGIN]]
 
-Several of them on one port, folder and PostgreSQL are workers of one agent. It is the node's A2A room with skills of
-its own, nothing to pay and nobody to know. What it does is chosen by the message's id, as both suites agree: `tck-...`
-by the scenarios of the suite for 1.0; everything else waits for more input, since the suite for 0.3 goes on with
-whatever it began.
+Several of them on one folder and PostgreSQL are workers of one agent, which is found at ORIGIN. It is the node's A2A
+room with skills of its own, nothing to pay and nobody to know. What it does is chosen by the message's id, as both
+suites agree: `tck-...` by the scenarios of the suite for 1.0; everything else waits for more input, since the suite for
+0.3 goes on with whatever it began.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ async def nobody(_: Request) -> Caller:
     return ANONYMOUS
 
 
-async def serve(port: int, database_url: str, folder: Path) -> None:
+async def serve(port: int, database_url: str, folder: Path, origin: str) -> None:
     clock, database = SystemClock(), Database(database_url)
     await database.upgrade(LOCATIONS)
     keys, web = NodeKeys.open(folder / "keys", "tck"), GuardedClient(LOOPBACK)
@@ -116,7 +116,6 @@ async def serve(port: int, database_url: str, folder: Path) -> None:
             Skill("say", "Say", "Answers with a message.", say, direct=True),
         ]
     )
-    origin = f"http://127.0.0.1:{port}"
     idempotency = Idempotency(database, clock, vault)
     runtime = TaskRuntime(
         *(database, vault, clock, idempotency, new_id("proc"), None, skills, f"{origin}/api/a2a", pushes)
@@ -127,7 +126,6 @@ async def serve(port: int, database_url: str, folder: Path) -> None:
 
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # each worker takes its share of connections
     listening.bind(("127.0.0.1", port))
     await runtime.start()
     pushing = asyncio.create_task(sender.run())
@@ -140,5 +138,6 @@ async def serve(port: int, database_url: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    port, folder, *url = sys.argv[1:]
-    asyncio.run(serve(int(port), url[0] if url else f"sqlite:///{folder}/tck.db", Path(folder)))
+    port, folder, *more = sys.argv[1:]
+    url, origin = [*more, *[f"sqlite:///{folder}/tck.db", f"http://127.0.0.1:{port}"][len(more) :]]
+    asyncio.run(serve(int(port), url, Path(folder), origin))

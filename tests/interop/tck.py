@@ -1,7 +1,8 @@
 """Runs the official A2A suites against the example agent: `make tck TCK=DIR TCK03=DIR`, checkouts of a2a-tck.
 
 Each suite is installed into an environment of its own beside its checkout, whose requirements come from the package
-index. Judged by the suites' own exit codes. With `workers=2` two processes over PostgreSQL share the port.
+index. Judged by the suites' own exit codes. With `workers=2` two processes over PostgreSQL get each its turn: every
+request goes to the other one than that before it, whatever its task.
 """
 
 from __future__ import annotations
@@ -55,25 +56,40 @@ def _python(folder: Path) -> str:
 
 @contextlib.contextmanager
 def agent(workers: int) -> Iterator[str]:
-    """The example agent; more than one worker share a port and a PostgreSQL from its wheel. Its origin."""
+    """The example agent; more than one worker have a front, and a PostgreSQL from its wheel. Its origin."""
     with (
         tempfile.TemporaryDirectory(prefix="agentnode-tck-", ignore_cleanup_errors=True) as name,
         _database(workers, Path(name)) as database,
+        contextlib.ExitStack() as stack,
     ):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = [sys.executable, "examples/tck_agent.py", str(port), name, *database]
-        running = []
-        try:
-            for _ in range(workers):  # one after the other: the first makes the tables and the keys
-                process = subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, text=True)
-                running.append(process)
-                assert process.stdout is not None and process.stdout.readline().startswith("ready")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            for process in running:
-                process.terminate()
-                process.wait(10)
+        own, *ports = _free_ports(workers + 1)
+        origin = f"http://127.0.0.1:{own}"
+        if workers == 1:
+            stack.enter_context(_running("examples/tck_agent.py", str(own), name))
+        else:
+            for port in ports:  # one after the other: the first makes the tables and the keys
+                stack.enter_context(_running("examples/tck_agent.py", str(port), name, *database, origin))
+            behind = [f"http://127.0.0.1:{port}" for port in ports]
+            stack.enter_context(_running("-m", "tests.a2a.round_robin", str(own), *behind))
+        yield origin
+
+
+@contextlib.contextmanager
+def _running(*command: str) -> Iterator[None]:
+    """A process of ours, from when it says that it is ready."""
+    process = subprocess.Popen([sys.executable, *command], cwd=HOUSE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline().startswith("ready")
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in taken]
 
 
 @contextlib.contextmanager
