@@ -219,17 +219,19 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     app.include_router(models_router(models))
     app.include_router(providers_router(models, needs))
     app.include_router(facilitator.router(paid.front if paid else None))
+    sign_ins = shop.sign_ins if shop else None
     app.include_router(
         payments.router(
             gate,
             paid.refunds if paid else None,
+            sign_ins,
+            settings.url,
             Overview(database, clock),
             needs,
             functools.partial(auth.caller_of, accounts),
         )
     )
     app.include_router(pushed.router(outbox, needs))
-    sign_ins = shop.sign_ins if shop else None
     app.include_router(receipts.router(shop.standings if shop else None, sign_ins, settings.url))
     app.include_router(sign_in.router(sign_ins, resource))
     app.include_router(evidence.router(proofs, needs))

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from agentnode.api.auth import JsonBody, Needs
-from agentnode.payments import Overview, PaymentsAbsent, Refunds, TollGate, wanted_of
+from agentnode.payments import Overview, PaymentsAbsent, Refunds, SignIns, TollGate, wanted_of
 from ledger.accounts import Caller
 from ledger.errors import InvalidInput
 
@@ -16,6 +16,8 @@ from ledger.errors import InvalidInput
 def router(
     gate: TollGate | None,
     refunds: Refunds | None,
+    sign_ins: SignIns | None,
+    origin: str,
     overview: Overview,
     needs: Needs,
     caller_of: Callable[[str | None], Awaitable[Caller]],
@@ -37,16 +39,17 @@ def router(
 
     @routes.post("/{payment_id}/refund")
     async def refund(payment_id: str, body: JsonBody, request: Request, response: Response) -> dict[str, Any]:
-        if refunds is None:
+        if refunds is None or sign_ins is None:
             raise PaymentsAbsent
         signature = body.get("signature")
-        if signature is None:
-            caller = await caller_of(request.headers.get("authorization"))
-            if caller.key_id is None:
-                raise InvalidInput("signature", "must be the payer's over ReceiptRefund(receiptId)")
+        if signature is None and "authorization" in request.headers:
+            caller = await caller_of(request.headers["authorization"])
             caller.require_any("admin")
             caller.require_operator()
             given = await refunds.give(payment_id)
+        elif signature is None:
+            payer = await sign_ins.needed(request.headers.raw, f"{origin}/api/v2/payments/{payment_id}/refund")
+            given = await refunds.ask_as(payment_id, payer)
         elif isinstance(signature, str):
             given = await refunds.ask(payment_id, signature)
         else:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from agentnode.payments import PaymentsAbsent, SignInNeeded, SignInRefused, SignIns, Standings
+from agentnode.payments import PaymentsAbsent, SignIns, Standings
 
 _PATH = "/api/v2/receipts"
 
@@ -19,12 +19,7 @@ def router(standings: Standings | None, sign_ins: SignIns | None, origin: str) -
     async def listed(request: Request) -> dict[str, Any]:
         if standings is None or sign_ins is None:
             raise PaymentsAbsent
-        try:
-            payer = await sign_ins.payer(request.headers.raw, uri)
-        except SignInRefused as refusal:
-            raise SignInNeeded(uri, sign_ins.declared(uri), refusal) from refusal
-        if payer is None:
-            raise SignInNeeded(uri, sign_ins.declared(uri))
+        payer = await sign_ins.needed(request.headers.raw, uri)
         return {"object": "list", "data": [each.shown() for each in await standings.of_payer(payer)]}
 
     @routes.get("/{receipt_id}")

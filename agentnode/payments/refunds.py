@@ -111,6 +111,16 @@ class Refunds:
         receipt = await self._receipt(payment_id)
         if not await self._signed(receipt, signature):
             raise SignatureInvalid("the signature is not this receipt's payer's over ReceiptRefund(receiptId)")
+        return await self._asked(receipt)
+
+    async def ask_as(self, payment_id: str, payer: str) -> Refunded:
+        """As `ask`, by a wallet that has signed in."""
+        receipt = await self._receipt(payment_id)
+        if receipt.payer != payer:
+            raise SignatureInvalid(f"{payer} has signed in, and is not who paid {payment_id}")
+        return await self._asked(receipt)
+
+    async def _asked(self, receipt: Receipt) -> Refunded:
         given = await self.of_receipt(receipt.id)
         if given is None and self._clock.now_us() > receipt.refundable_until_us:
             raise RefundTooLate(rfc3339(receipt.refundable_until_us))

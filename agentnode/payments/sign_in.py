@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete
 
-from agentnode.payments.errors import SignInRefused
+from agentnode.payments.errors import SignInNeeded, SignInRefused
 from agentnode.payments.headers import Header
 from agentnode.payments.offers import Hasher
 from agentnode.payments.schemes.authorship import signed_by
@@ -55,6 +55,16 @@ class SignIns:
         except SignInRefused as refusal:
             refusal.extensions = self.declared(uri)
             raise
+
+    async def needed(self, headers: Iterable[Header], uri: str) -> str:
+        """As `payer`. Raises SignInNeeded, with a new challenge, where nothing proves one."""
+        try:
+            payer = await self.payer(headers, uri)
+        except SignInRefused as refusal:
+            raise SignInNeeded(uri, refusal.extensions, refusal) from refusal
+        if payer is None:
+            raise SignInNeeded(uri, self.declared(uri))
+        return payer
 
     async def forget(self) -> int:
         """Drops the nonces whose challenges have ended; how many."""

@@ -125,6 +125,20 @@ async def test_the_receipts_of_a_wallet_are_listed_for_who_signs_in(buyer: Buyer
     assert node.http.get(RECEIPTS, headers=nobody).json()["data"] == []
 
 
+async def test_who_signs_in_gets_back_what_is_left(buyer: Buyer, node: NodeProcess, chain: ChainProcess) -> None:
+    """Its own, once; a stranger's proof gets nothing back."""
+    settled = decoded(buyer.buy(chat("back")), "payment-response")
+    payment_id = node.http.get(f"{RECEIPTS}/{settled['receiptId']}").json()["payment_id"]
+    path, had = f"/api/v2/payments/{payment_id}/refund", usdc(chain, buyer.account.address)
+    given = []
+    for account in (stranger(), buyer.account, buyer.account):
+        header = await proof(challenge_of(node.http.post(path, json={})), account)
+        given.append(node.http.post(path, json={}, headers={"SIGN-IN-WITH-X": header}))
+    assert [answer.status_code for answer in given] == [403, 200, 200]
+    assert given[1].json() == given[2].json()
+    assert usdc(chain, buyer.account.address) == had + int(given[1].json()["amount"])
+
+
 async def test_a_contract_wallet_signs_in(node: NodeProcess, chain: ChainProcess) -> None:
     """By its owner's signature, which the chain is asked about (EIP-1271); a stranger's is none."""
     info = chain.info()
