@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from own_transfers import claim_payload, transferred
 from paid_http import CHAT, Buyer, chat, decoded, encoded
 from rpc_proxy import RpcProxy, refused
 from strangers import by_stranger
@@ -288,18 +289,18 @@ def test_what_somebody_else_broadcast_first_buys_its_work_once(
 
 
 def test_a_claimed_transaction_of_somebody_else_buys_nothing(buyer: Buyer, chain: ChainProcess) -> None:
-    """Its hash is public, as are the nonce and the payer in its logs."""
+    """Its hash is public: without a signature, under the thief's, or under its sender's for another quote. Then it pays
+    what its sender claims."""
     honest = Buyer(buyer.http, chain, chain.funded("1"))
-    bought = honest.buy(chat())
-    transaction = decoded(bought, "payment-response")["transaction"]
-    asked = buyer.price(chat())
-    claim = f"x402-v1;network=31337;token={asked['asset']};tx={transaction};amount={asked['amount']}"
-    for value in (claim, claim + ";sig=0x" + "11" * 65):
-        answer = buyer.http.post(CHAT, json=chat(), headers={"X-402-Payment": value})
-        assert answer.status_code in (400, 402), answer.text
-    inner = {"txHash": transaction, "signature": "0x" + "11" * 65}
-    payload = {"x402Version": 2, "accepted": {**asked, "scheme": "onchain"}, "payload": inner}
-    assert buyer.pay(chat(), payload).status_code in (400, 402)
+    theirs, ours = (Buyer.accepts(buyer.http.post(CHAT, json=chat(text)), "onchain") for text in ("theirs", "ours"))
+    transaction = transferred(chain, honest.account, theirs["asset"], theirs["payTo"], int(theirs["amount"]))
+    right = claim_payload(honest.account, transaction, theirs)
+    bare = f"x402-v1;network=31337;token={ours['asset']};tx={transaction};amount={ours['amount']};"
+    bare += f"quote={ours['extra']['quoteId']}"
+    assert buyer.http.post(CHAT, json=chat("ours"), headers={"X-402-Payment": bare}).status_code in (400, 402)
+    for stolen in (claim_payload(buyer.account, transaction, ours), {**right, "accepted": ours}):
+        assert refusal(buyer.pay(chat("ours"), stolen)) == "INVALID_SIGNATURE"
+    assert honest.pay(chat("theirs"), right).status_code == 200
 
 
 HEADERS = {

@@ -52,6 +52,18 @@ async def test_a_listed_payer_or_payee_is_refused_without_a_restart_and_the_list
         ]
 
 
+async def test_a_list_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    """Without a restart, also where it is as long as before; each state has its version."""
+    listed, versions = tmp_path / "list", []
+    hook = BlockedAddresses(listed)
+    for blocked, other in ((ALICE, BOB), (BOB, ALICE), (ALICE, BOB)):
+        listed.write_text(f"{blocked}\n")
+        with pytest.raises(ComplianceBlocked):
+            await hook.check(blocked, other)
+        versions.append(await hook.check(other, other))
+    assert versions[0] == versions[2] != versions[1]
+
+
 @pytest.mark.parametrize("content", [b"not an address\n", b"\xff\xfe", b"0x12\n"])
 async def test_a_list_with_a_line_that_is_none_lets_nobody_through(tmp_path: Path, content: bytes) -> None:
     """Half a list would let through who stands in the other half."""
