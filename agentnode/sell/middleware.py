@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from posixpath import normpath
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -37,6 +38,9 @@ class PaidRoutes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
+        elif scope["type"] == "websocket" and self._price_of(scope) is not None:
+            # It carries no payment, so nothing that has a price goes over it.
+            await send({"type": "websocket.close", "code": 1008, "reason": "this path has a price: ask over HTTP"})
         elif self._paid is not None:
             await self._paid(scope, receive, send)
         elif scope["type"] == "http" and self._price_of(scope) is not None:
@@ -62,8 +66,9 @@ class PaidRoutes:
             self._paid = None
 
     def _price_of(self, scope: Scope) -> Price | None:
-        for method, path, price in self._prices:
-            if method in (None, scope["method"]) and _fits(path, scope["path"]):
+        asked, paths = scope.get("method", "GET").replace("HEAD", "GET"), _paths(scope)
+        for method, pattern, price in self._prices:
+            if method in (None, asked) and any(_fits(pattern, path) for path in paths):
                 return price
         return None
 
@@ -76,6 +81,14 @@ def _priced(route: str, usd: str) -> tuple[str | None, str, Price]:
     if not nanos:
         raise InvalidInput(f"prices[{route}]", "must be above 0: what is free needs no price")
     return found[1], found[2], Price(nanos, f"{route} for {usd_exact(nanos)} USD")
+
+
+def _paths(scope: Scope) -> set[str]:
+    """The path in each form in which an application may read it: without the root path, tidied as a file's is, and
+    without a slash at its end. One that is served and not found here would be free."""
+    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    forms = {path, path[len(root) :]} if root and path.startswith(f"{root}/") else {path}
+    return forms | {normpath("/" + form.lstrip("/")) for form in forms}
 
 
 def _fits(pattern: str, path: str) -> bool:
