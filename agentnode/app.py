@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 
 from agentnode import __version__, ticking
-from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, echo, routes, security_schemes, sold
+from agentnode.a2a import Skills, TaskRuntime, agent_card, ask, ask_pricing, echo, routes, security_schemes, sold
 from agentnode.api import (
     about,
     auth,
@@ -117,7 +117,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         deadline_s=settings.upstream_deadline_s,
     )
 
-    skills = Skills([echo(), ask(engine, own_account), *map(sold, skills_in(settings.skills))])
+    asked_at = ask_pricing(settings.ask_price, engine, usd_nanos(settings.least_payment_usd))
+    skills = Skills([echo(), ask(engine, own_account, asked_at), *map(sold, skills_in(settings.skills))])
     gate = paid.gate if paid else None
     outbox = Outbox(database, clock, "push", Rates(settings.push_per_minute, settings.push_per_minute_to_host))
     pushes = PushConfigs(database, vault, clock, outbox, web)

@@ -59,6 +59,8 @@ class Settings(BaseModel):
     """How many push notifications leave for one tenant's tasks."""
     push_per_minute_to_host: int = Field(default=120, ge=1)
     """How many leave to one host, for all tenants together."""
+    ask_price: str = "0.01"
+    """Of the skill `ask`: USD, USD per units of the question, or `quoted` by the engine."""
     least_payment_usd: str = "0.001"
     """What a completion without a key is priced at, at least: to settle a payment costs gas."""
     quote_life_s: int = Field(default=600, ge=10)

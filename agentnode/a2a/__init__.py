@@ -23,7 +23,7 @@ from agentnode.a2a.gate import Gate
 from agentnode.a2a.paths import REST_PATH, RPC_PATH
 from agentnode.a2a.paying import PaymentUnderWay
 from agentnode.a2a.runtime import TaskRuntime
-from agentnode.a2a.skills import ASK_PRICE_USD_NANOS, Skill, Skills, Work, ask, echo, sold
+from agentnode.a2a.skills import Skill, Skills, Work, ask, ask_pricing, echo, sold
 
 
 def routes(
@@ -44,7 +44,6 @@ def routes(
 
 
 __all__ = [
-    "ASK_PRICE_USD_NANOS",
     "REST_PATH",
     "RPC_PATH",
     "Answer",
@@ -68,6 +67,7 @@ __all__ = [
     "Work",
     "agent_card",
     "ask",
+    "ask_pricing",
     "card_routes",
     "echo",
     "routes",

@@ -9,7 +9,13 @@ from agentnode.payments import PaymentRefused, PaymentRequirement, Receipt
 
 class Gate(Protocol):
     async def require(
-        self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
+        self,
+        task_id: str,
+        price_usd_nanos: int,
+        resource: str,
+        description: str,
+        input_hash: str,
+        price_version: str = ...,
     ) -> PaymentRequirement: ...
     async def requirement(self, task_id: str) -> PaymentRequirement | None: ...
     async def submit(self, task_id: str, payload: Any) -> Receipt: ...

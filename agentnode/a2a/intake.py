@@ -122,7 +122,7 @@ class Intake:
             return await self._answer_only(task, skill, placed)
         if skill.immediate:
             return await self._at_once(task, skill, placed, bind)
-        if skill.price_usd_nanos:
+        if skill.is_priced:
             return await self._ask_price(task, skill, placed, bind)
         return await self._put_to_work(task, placed, bind)
 
@@ -138,7 +138,11 @@ class Intake:
             raise PaymentsAbsent
         if task.open_key is not None and (standing := await self._reader.open(task.open_key)) is not None:
             return await self.as_it_stands(standing)
-        return await self._made(task, [await self._paying.require(task, skill, incoming)], bind)
+        priced = await skill.pricing.of(incoming.text, incoming.message)
+        if not priced.usd_nanos:
+            return await self._put_to_work(task, incoming, bind)
+        task.price_usd_nanos = priced.usd_nanos
+        return await self._made(task, [await self._paying.require(task, skill, priced, incoming)], bind)
 
     async def _put_to_work(self, task: Task, incoming: Incoming, bind: Bind | None) -> Begun:
         task.lease_owner, task.lease_until_us, task.fence = self._leases.owner, self._leases.until_us(), 1
@@ -214,7 +218,7 @@ class Intake:
             skill=skill.id,
             dialect=incoming.dialect,
             x402_version=incoming.x402_version,
-            price_usd_nanos=skill.price_usd_nanos,
+            price_usd_nanos=0,
             created_at_us=self._clock.now_us(),
             open_key=_open_key(incoming, caller),
         )

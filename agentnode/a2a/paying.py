@@ -23,7 +23,7 @@ from agentnode.a2a.skills import Skill, Work
 from agentnode.a2a.states import CANCELED, INPUT_REQUIRED
 from agentnode.a2a.tables import Task
 from agentnode.a2a.worker import Worker
-from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt, SettlementPending
+from agentnode.payments import PaymentRefused, PaymentRequirement, Priced, QuoteExpired, Receipt, SettlementPending
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import Conflict
 
@@ -53,10 +53,11 @@ class Paying:
         self._clock = clock
         self._resource = resource
 
-    async def require(self, task: Task, skill: Skill, incoming: Incoming) -> Event:
+    async def require(self, task: Task, skill: Skill, priced: Priced, incoming: Incoming) -> Event:
         """The first event of a priced task: it waits for its price."""
+        described = f"{skill.description} {priced.says}".strip()
         asked = await self._gate.require(
-            task.id, skill.price_usd_nanos, self._resource, skill.description, incoming.input_hash
+            *(task.id, priced.usd_nanos, self._resource, described, incoming.input_hash, priced.version)
         )
         task.expires_at_us = asked.expires_at_us
         return created(incoming.message, notices.required(task, asked, self._now()))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from agentnode.a2a.answers import Answer
 from agentnode.a2a.errors import SkillUnknown
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.p402 import CONFIGURATION
+from agentnode.payments import Priced, Pricing, Rate, read_rate
 from agentnode.sell import PricedFunction
-from engine import Call, Chunk, CompletionRequest, Options, options_of
+from engine import Call, Chunk, CompletionRequest, Options, Quote, options_of
 from ledger.accounts import Account, Caller
-from ledger.money import NANOS_PER_USD, usd_exact
+from ledger.money import NANOS_PER_USD
 
-ASK_PRICE_USD_NANOS = NANOS_PER_USD // 100
+ASK_PRICE = Rate(NANOS_PER_USD // 100)
+MOST_QUOTED_TOKENS = 1_000
+"""Of an answer whose price the engine quotes."""
 DEFAULT_SKILL = "ask"
 INPUT_MODES = ("text/plain", "application/json")
 
@@ -53,21 +56,33 @@ class Skill:
     description: str
     run: Callable[[Work], Awaitable[Answer] | AsyncGenerator[Answer, None]]
     price_usd_nanos: int = 0
+    """of each task, where `price` says nothing else"""
     tags: Sequence[str] = ("agent",)
     examples: Sequence[str] = field(default_factory=tuple)
     immediate: bool = False
     direct: bool = False
     input_modes: Sequence[str] = INPUT_MODES
+    price: Pricing | None = None
 
     def __post_init__(self) -> None:
         at_once = self.immediate or self.direct
-        assert not (at_once and self.price_usd_nanos), "what is paid for is written before it is worked on"
+        assert not (at_once and self.is_priced), "what is paid for is written before it is worked on"
+
+    @property
+    def pricing(self) -> Pricing:
+        return self.price or Rate(self.price_usd_nanos)
+
+    @property
+    def is_priced(self) -> bool:
+        return bool(self.pricing.terms)
 
     @property
     def terms(self) -> str:
         """The description with the price, as the card shows it."""
-        price = f"{usd_exact(self.price_usd_nanos)} USD per task" if self.price_usd_nanos else "Free"
-        return f"{self.description} {price}."
+        price = self.pricing.terms or "free"
+        if isinstance(self.pricing, Rate) and self.is_priced and not self.pricing.unit:
+            price += " per task"
+        return f"{self.description} {price[0].upper()}{price[1:]}."
 
 
 class Skills:
@@ -99,6 +114,8 @@ class Skills:
 
 class Engine(Protocol):
     """What `ask` needs of the engine."""
+
+    async def quote(self, request: CompletionRequest, options: Options = ...) -> Quote: ...
 
     def stream(
         self, request: CompletionRequest, account: Account, call: Call, options: Options
@@ -132,7 +149,7 @@ def sold(function: PricedFunction) -> Skill:
         name=function.name,
         description=function.description,
         run=answer,
-        price_usd_nanos=function.price_usd_nanos,
+        price=function.price,
         tags=function.tags,
         examples=function.examples,
     )
@@ -146,16 +163,43 @@ def _options(asked: Mapping[str, Any]) -> Options:
     return options_of({"p402": {name: value for name, value in given.items() if value is not None}})
 
 
-def ask(
-    engine: Engine,
-    account: Callable[[], Awaitable[Account]],
-    price_usd_nanos: int = ASK_PRICE_USD_NANOS,
-) -> Skill:
+class EngineQuote:
+    """What the engine says that the answer can cost at most, and what it costs to be paid at least."""
+
+    terms = "priced by the engine, by the question and the model"
+
+    def __init__(self, engine: Engine, least_usd_nanos: int) -> None:
+        self._engine, self._least_usd_nanos = engine, least_usd_nanos
+
+    async def of(self, text: str, message: Mapping[str, Any]) -> Priced:
+        """Raises what `Engine.quote` does, and InvalidInput for a configuration that is none."""
+        asked = message.get("metadata", {}).get(CONFIGURATION, {})
+        quote = await self._engine.quote(_question(text, asked, MOST_QUOTED_TOKENS), _options(asked))
+        says = f"Up to {MOST_QUOTED_TOKENS} tokens of {quote.model}."
+        return Priced(max(quote.bound_usd_nanos, self._least_usd_nanos), quote.price_version, says)
+
+
+def ask_pricing(said: str, engine: Engine, least_usd_nanos: int) -> Pricing:
+    """Of the setting `ask_price`. Raises InvalidInput."""
+    return EngineQuote(engine, least_usd_nanos) if said == "quoted" else read_rate(said, "ask_price")
+
+
+def _question(text: str, asked: Mapping[str, Any], most_tokens: int | None) -> CompletionRequest:
+    messages = [{"role": "user", "content": text}]
+    return CompletionRequest(messages=messages, model=asked.get("model"), max_tokens=most_tokens)
+
+
+def ask(engine: Engine, account: Callable[[], Awaitable[Account]], price: Pricing = ASK_PRICE) -> Skill:
     """A question answered by the engine; `account` says which budgets of the node its upstream calls are held on."""
+    quoted = isinstance(price, EngineQuote)
 
     async def answer(work: Work) -> AsyncGenerator[str, None]:
         asked = work.message.get("metadata", {}).get(CONFIGURATION, {})
-        request = CompletionRequest(messages=[{"role": "user", "content": work.text}], model=asked.get("model"))
+        request = _question(work.text, asked, MOST_QUOTED_TOKENS if quoted else None)
+        options = _options(asked)
+        if quoted and work.revenue_usd_nanos:
+            # What was quoted is what was paid: the answer is never dearer, whatever the list of prices says by now.
+            options = replace(options, max_cost_usd_nanos=work.revenue_usd_nanos)
         call = Call(
             request_id=work.task_id if work.attempt == 1 else f"{work.task_id}.{work.attempt}",
             task_id=work.task_id,
@@ -163,7 +207,7 @@ def ask(
             receipt_id=work.receipt_id,
             payment_id=work.payment_id,
         )
-        async with contextlib.aclosing(engine.stream(request, await account(), call, _options(asked))) as arrivals:
+        async with contextlib.aclosing(engine.stream(request, await account(), call, options)) as arrivals:
             async for chunks in arrivals:
                 if text := "".join(chunk.text for chunk in chunks):
                     yield text
@@ -173,7 +217,7 @@ def ask(
         name="Ask",
         description="Answers a question, or works on a text, with the node's engine.",
         run=answer,
-        price_usd_nanos=price_usd_nanos,
+        price=price,
         tags=("chat", "question-answering"),
         examples=("What are the three main points of this text? ...",),
     )

@@ -17,6 +17,7 @@ from agentnode.payments.journal import Journal
 from agentnode.payments.metadata import X402_EXTENSION_URIS
 from agentnode.payments.offers import Offer, request_hash
 from agentnode.payments.overview import Overview, wanted_of
+from agentnode.payments.pricing import Count, Priced, Pricing, Quoted, Rate, read_rate
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt
 from agentnode.payments.refunds import Refunded, Refunds
 from agentnode.payments.requirement import PaymentRequirement, Terms
@@ -30,6 +31,7 @@ __all__ = [
     "LONGEST_KEPT",
     "RECEIPT_TYP",
     "X402_EXTENSION_URIS",
+    "Count",
     "Header",
     "Journal",
     "NamedClaim",
@@ -40,7 +42,11 @@ __all__ = [
     "PaymentRequirement",
     "PaymentUnknown",
     "PaymentsAbsent",
+    "Priced",
+    "Pricing",
     "QuoteExpired",
+    "Quoted",
+    "Rate",
     "Receipt",
     "Refunded",
     "Refunds",
@@ -57,6 +63,7 @@ __all__ = [
     "claim_of",
     "disconnected",
     "payment_required",
+    "read_rate",
     "request_hash",
     "sign_in_required",
     "wanted_of",

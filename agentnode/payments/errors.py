@@ -2,6 +2,8 @@
 
 PaymentNeeded         402  PAYMENT_REQUIRED: this costs money; carries what to pay, and why a payment was refused
 PaymentRefused        402  PAYMENT_REFUSED: this payload does not pay, a right one does; has the extension's code
+QuoteUnknown          402  QUOTE_UNKNOWN: the payment names a quote that was not made for this
+InputChanged          402  INPUT_CHANGED: what is asked for is not what was priced
 ComplianceBlocked     403  COMPLIANCE_BLOCKED: the operator's list or service refuses payer or payee
 ComplianceUnchecked   403  COMPLIANCE_BLOCKED: it could not be asked, so it is not allowed; later it may be
 AssetMismatch         402  PAYMENT_ASSET_MISMATCH: the token that is named, or was sent, is not the one asked
@@ -74,6 +76,21 @@ class PaymentRefused(AgentNodeError):
         self.x402_code = x402_code
         self.reason = reason
         super().__init__(f"{x402_code}: {reason}")
+
+
+class QuoteUnknown(PaymentRefused):
+    """The payment names a quote that this seller did not make for this."""
+
+    code = "QUOTE_UNKNOWN"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("INVALID_AMOUNT", reason)
+
+
+class InputChanged(QuoteUnknown):
+    """What is asked for is not what was priced."""
+
+    code = "INPUT_CHANGED"
 
 
 class ComplianceBlocked(PaymentRefused):

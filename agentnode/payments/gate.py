@@ -58,7 +58,13 @@ class TollGate:
         self._events = events
 
     async def require(
-        self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
+        self,
+        task_id: str,
+        price_usd_nanos: int,
+        resource: str,
+        description: str,
+        input_hash: str,
+        price_version: str = "",
     ) -> PaymentRequirement:
         """Price a task once: asked again, the same requirement stands."""
         now = self._clock.now_us()
@@ -76,6 +82,7 @@ class TollGate:
             expires_at_us=now + self._terms.quote_life_s * SECOND_US,
             max_timeout_s=self._terms.max_timeout_s,
             refund_window_s=self._terms.refund_window_s,
+            price_version=price_version,
             asked_at_us=now,
             authority=self._book.did,
         ).beside(*self._other_assets)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from agentnode.payments.errors import AssetMismatch, PaymentRefused
+from agentnode.payments.errors import AssetMismatch, InputChanged, QuoteUnknown
 from agentnode.payments.headers import SentPayment
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from ledger.clock import SECOND_US, seconds
@@ -67,7 +67,7 @@ class Quotes:
         """The requirement that a payment for this request answers.
 
         Version 2, and every receipt, names its quote. Version 1 cannot, so there the price of now counts.
-        Raises PaymentRefused where the quote is for something else, or none of ours.
+        Raises InputChanged where the price was asked for something else, QuoteUnknown where it is none of ours.
         """
         said, version = self._said(sent), offer.price_version
         if said is None:
@@ -75,14 +75,16 @@ class Quotes:
         asset = self._named(sent)
         if sent.payload.get("x402Version") == 2:
             version = said.get("priceVersion", "")
+        if said.get("inputHash", offer.input_hash) != offer.input_hash:
+            raise InputChanged("the price was asked for another request; ask for this one's")
         quote = _QUOTE.fullmatch(str(said.get("quoteId")))
         if quote is None or not isinstance(version, str) or not _VERSION.fullmatch(version):
-            raise PaymentRefused("INVALID_AMOUNT", "the payment names no quote of this seller; ask for the price again")
+            raise QuoteUnknown("the payment names no quote of this seller; ask for the price again")
         asked = self._requirement(replace(offer, price_version=version), asset, int(quote[1]), int(quote[2]))
         if asked.quote_id != quote[0]:
-            raise PaymentRefused("INVALID_AMOUNT", "the quote is for another request; ask for this one's price")
+            raise QuoteUnknown("the quote is for another request; ask for this one's price")
         if sent.payload.get("x402Version") == 2 and said != asked.accepts_v2(sent.scheme)["extra"]:
-            raise PaymentRefused("INVALID_AMOUNT", "accepted.extra is not what was asked")
+            raise QuoteUnknown("accepted.extra is not what was asked")
         return asked
 
     def named(self, offer: Offer, name: str, asked_at_us: int, token: str, now_us: int) -> PaymentRequirement:

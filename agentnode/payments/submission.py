@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, PaymentRefused
+from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, InputChanged, PaymentRefused, QuoteUnknown
 from agentnode.payments.networks import v1_name
 from agentnode.payments.requirement import PaymentRequirement
 
@@ -102,6 +102,7 @@ def inner_of(payload: Any, asked: PaymentRequirement, scheme: str) -> dict[str, 
             raise PaymentRefused("INVALID_SIGNATURE", f"accepted.payTo is not {asked.pay_to}")
         if str(accepted.get("amount")) != str(asked.amount_atomic):
             raise PaymentRefused("INVALID_AMOUNT", f"accepted.amount is not {asked.amount_atomic}")
+        _check_quote(accepted.get("extra"), asked)
     elif version == 1:
         named, network = outer.get("scheme"), outer.get("network")
         if network not in (v1_name(asked.asset.network), asked.asset.network):
@@ -111,6 +112,18 @@ def inner_of(payload: Any, asked: PaymentRequirement, scheme: str) -> dict[str, 
     if named != scheme:
         raise PaymentRefused("SETTLEMENT_FAILED", f"scheme must be {scheme}")
     return _object(outer.get("payload"), "payload.payload")
+
+
+def _check_quote(extra: Any, asked: PaymentRequirement) -> None:
+    """A client sends back what it accepted: what it names of a quote must be this one. Other sellers keep their own."""
+    said = extra if isinstance(extra, dict) and asked.quote_id else {}
+    if said.get("inputHash", asked.input_hash) != asked.input_hash:
+        raise InputChanged("accepted.extra.inputHash is of another input than the one that was priced")
+    if (said.get("quoteId", asked.quote_id), said.get("priceVersion", asked.price_version)) != (
+        asked.quote_id,
+        asked.price_version,
+    ):
+        raise QuoteUnknown("accepted.extra names another quote than the one that was given")
 
 
 def check_token(payload: dict[str, Any], asked: PaymentRequirement) -> None:

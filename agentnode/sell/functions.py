@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from agentnode.payments import Count, Pricing, Quoted, read_rate
 from ledger.errors import InvalidInput
-from ledger.money import usd_nanos
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -38,7 +38,7 @@ class PricedFunction:
     id: str
     name: str
     description: str
-    price_usd_nanos: int
+    price: Pricing
     function: Callable[..., Any]
     tags: Sequence[str] = ("function",)
     examples: Sequence[str] = ()
@@ -60,14 +60,18 @@ class PricedFunction:
 
 def skill(
     *,
-    price: str = "0",
+    price: str | Callable[[str], str] = "0",
+    count: Count | None = None,
     id: str | None = None,
     name: str | None = None,
     description: str | None = None,
     tags: Sequence[str] = ("function",),
     examples: Sequence[str] = (),
 ) -> Callable[[_F], _F]:
-    """Marks a function of one text as a skill; the function itself stays as it is. `price` is in USD.
+    """Marks a function of one text as a skill; the function itself stays as it is.
+
+    `price` is in USD: `"0.002"`, `"0.002 per 1000 characters"` of the text (or words, lines, items; of a unit of one's
+    own where `count` counts it), or a function of the text that says it.
 
     Its id is the function's name, its description the docstring. Raises InvalidInput naming what is not right.
     """
@@ -80,8 +84,8 @@ def skill(
         if not said:
             raise InvalidInput("description", f"of the skill {own_id} is missing: say it in the docstring")
         shown = name or own_id.replace("_", " ").capitalize()
-        nanos = usd_nanos(price, "price")
-        setattr(function, _MARK, PricedFunction(own_id, shown, said, nanos, function, tags, examples))
+        sold_at = Quoted(price) if callable(price) else read_rate(price, "price", count)
+        setattr(function, _MARK, PricedFunction(own_id, shown, said, sold_at, function, tags, examples))
         return function
 
     return mark

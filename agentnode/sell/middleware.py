@@ -14,11 +14,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agentnode.payments import read_rate
 from agentnode.sell.opening import opened
 from agentnode.sell.paid import Paid, Price, refused
 from agentnode.settings import load
 from ledger.errors import AgentNodeError, InvalidInput, Unavailable
-from ledger.money import usd_exact, usd_nanos
 
 _ROUTE = re.compile(r"(?:([A-Z]+) )?(/[\x21-\x7e]*)")
 
@@ -77,10 +77,10 @@ def _priced(route: str, usd: str) -> tuple[str | None, str, Price]:
     found = _ROUTE.fullmatch(route)
     if found is None:
         raise InvalidInput("prices", f"has {route[:80]!r}, which is not of the form METHOD /path")
-    nanos = usd_nanos(usd, f"prices[{route}]")
-    if not nanos:
+    rate = read_rate(usd, f"prices[{route}]")
+    if not rate.usd_nanos:
         raise InvalidInput(f"prices[{route}]", "must be above 0: what is free needs no price")
-    return found[1], found[2], Price(nanos, f"{route} for {usd_exact(nanos)} USD")
+    return found[1], found[2], Price(rate, f"{route}, {rate.terms}.")
 
 
 def _paths(scope: Scope) -> set[str]:

@@ -16,6 +16,7 @@ from agentnode.payments import (
     LONGEST_KEPT,
     Offer,
     PaymentNeeded,
+    Rate,
     Reply,
     Sale,
     Toll,
@@ -32,7 +33,7 @@ MAX_BODY_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class Price:
-    usd_nanos: int
+    rate: Rate
     description: str
 
 
@@ -73,10 +74,12 @@ class Paid:
 
     def _offer(self, price: Price, scope: Scope, raw: bytes) -> Offer:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"]
+        priced = price.rate.price(raw.decode(errors="replace"))
         return Offer(
-            price_usd_nanos=price.usd_nanos,
+            price_usd_nanos=priced.usd_nanos,
             resource=self._origin + path + (f"?{query.decode('latin-1')}" if query else ""),
-            description=price.description,
+            description=f"{price.description} {priced.says}".strip(),
+            price_version=priced.version,
             input_hash=request_hash(scope["method"], path, query, raw),
         )
 

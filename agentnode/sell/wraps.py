@@ -10,11 +10,10 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agentnode.payments import PaymentsAbsent, Toll
+from agentnode.payments import PaymentsAbsent, Rate, Toll, read_rate
 from agentnode.sell.paid import Paid, Price
 from agentnode.sell.wrapped import QUIET_TIMEOUT_S, WrappedApi, checked_base
 from ledger.errors import InvalidInput
-from ledger.money import usd_exact, usd_nanos
 
 PREFIX = "/wrapped"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -28,7 +27,7 @@ class Wrap:
 
     name: str
     url: str
-    price_usd_nanos: int
+    rate: Rate
     description: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     quiet_timeout_s: float = QUIET_TIMEOUT_S
@@ -51,8 +50,8 @@ def wrap_from_table(table: Mapping[str, Any], environment: Mapping[str, str]) ->
     if not isinstance(url, str):
         raise InvalidInput("wraps.url", "must be a text")
     checked_base(url)
-    price = usd_nanos(table.get("price_usd"), "wraps.price_usd")
-    if not price:
+    rate = read_rate(table.get("price_usd"), "wraps.price_usd")
+    if not rate.usd_nanos:
         raise InvalidInput("wraps.price_usd", "must be above 0: what is free needs no wrap")
     headers = dict(_headers(table, "headers"))
     for header, variable in _headers(table, "headers_env").items():
@@ -65,7 +64,7 @@ def wrap_from_table(table: Mapping[str, Any], environment: Mapping[str, str]) ->
     described = table.get("description", f"One request to {name}")
     if not isinstance(described, str) or len(described) > 500:
         raise InvalidInput("wraps.description", "must be a text of at most 500 characters")
-    return Wrap(name, url, price, described, headers, float(quiet_timeout_s))
+    return Wrap(name, url, rate, described, headers, float(quiet_timeout_s))
 
 
 class Wrapped:
@@ -88,7 +87,7 @@ class Wrapped:
             await api.close()
 
     def _sold(self, wrap: Wrap, api: WrappedApi, toll: Toll) -> ASGIApp:
-        price = Price(wrap.price_usd_nanos, f"{wrap.description}, for {usd_exact(wrap.price_usd_nanos)} USD")
+        price = Price(wrap.rate, f"{wrap.description}, {wrap.rate.terms}.")
 
         def price_of(scope: Scope) -> Price:
             api.target(scope)  # what leads nowhere has no price

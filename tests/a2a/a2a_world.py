@@ -102,7 +102,13 @@ class TestGate:
         self.submissions = 0
 
     async def require(
-        self, task_id: str, price_usd_nanos: int, resource: str, description: str, input_hash: str
+        self,
+        task_id: str,
+        price_usd_nanos: int,
+        resource: str,
+        description: str,
+        input_hash: str,
+        price_version: str = "",
     ) -> PaymentRequirement:
         self.asked[task_id] = PaymentRequirement(
             payment_id=f"pay_{task_id}",
@@ -115,6 +121,7 @@ class TestGate:
             resource=resource,
             description=description,
             input_hash=input_hash,
+            price_version=price_version,
             **self._terms(),
         )
         return self.asked[task_id]

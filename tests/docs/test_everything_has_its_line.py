@@ -72,7 +72,7 @@ def test_the_wrap_in_the_page_on_selling_is_one() -> None:
     [example] = blocks(HOUSE / "docs" / "selling.md", language="toml")
     [table] = load({}, **tomllib.loads(example.text)).wraps
     sold = wrap_from_table(table, {"API_AUTH": "secret"})
-    assert (sold.path, sold.price_usd_nanos, sold.headers["Authorization"]) == ("/wrapped/weather", 2_000_000, "secret")
+    assert (sold.path, sold.rate.usd_nanos, sold.headers["Authorization"]) == ("/wrapped/weather", 2_000_000, "secret")
 
 
 def test_the_upstream_in_the_settings_page_is_one() -> None:
