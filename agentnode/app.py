@@ -38,6 +38,7 @@ from agentnode.api.accounts import account_routers
 from agentnode.api.counter import Counter
 from agentnode.api.models import router as models_router
 from agentnode.api.providers import router as providers_router
+from agentnode.evidence.charges import Charges
 from agentnode.evidence.collect import Evidence
 from agentnode.hire import AgentCards, Calls, CardKeys, ChatBuyer, open_buyer
 from agentnode.migrations import LOCATIONS
@@ -233,7 +234,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
         )
     )
     app.include_router(pushed.router(outbox, needs))
-    app.include_router(receipts.router(shop.standings if shop else None, sign_ins, settings.url))
+    charges = Charges(events, keys, models)
+    app.include_router(receipts.router(shop.standings if shop else None, sign_ins, settings.url, charges))
     app.include_router(sign_in.router(sign_ins, resource))
     app.include_router(evidence.router(proofs, needs))
     if settings.chain == "embedded":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.attribution import attribution_of
 from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
-from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, compare, picks
+from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, Price, Rate, compare, cost_usd_nanos, picks
 from engine.completion import Attempt, Call, Chunk, Completion, Quote
 from engine.embeddings import UpstreamVectors
 from engine.engine import Engine
@@ -48,9 +48,11 @@ __all__ = [
     "ModelUnknown",
     "Models",
     "Options",
+    "Price",
     "Provider",
     "Providers",
     "Quote",
+    "Rate",
     "Router",
     "SessionBudgetExceeded",
     "Upstream",
@@ -63,6 +65,7 @@ __all__ = [
     "asked_of",
     "attribution_of",
     "compare",
+    "cost_usd_nanos",
     "embeddings_from_table",
     "options_of",
     "picks",

@@ -6,12 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from agentnode.evidence.charges import Charges
 from agentnode.payments import PaymentsAbsent, SignIns, Standings
 
 _PATH = "/api/v2/receipts"
 
 
-def router(standings: Standings | None, sign_ins: SignIns | None, origin: str) -> APIRouter:
+def router(standings: Standings | None, sign_ins: SignIns | None, origin: str, charges: Charges) -> APIRouter:
     routes = APIRouter(prefix=_PATH)
     uri = origin + _PATH
 
@@ -27,5 +28,9 @@ def router(standings: Standings | None, sign_ins: SignIns | None, origin: str) -
         if standings is None:
             raise PaymentsAbsent
         return (await standings.of(receipt_id)).shown()
+
+    @routes.get("/{receipt_id}/charges/{event_id}")
+    async def charge(receipt_id: str, event_id: str) -> dict[str, Any]:
+        return await charges.of(receipt_id, event_id)
 
     return routes

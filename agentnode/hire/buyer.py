@@ -11,6 +11,7 @@ from typing import Any
 from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.card_keys import CardKeys, Checked
 from agentnode.hire.cards import AgentCards
+from agentnode.hire.charges import with_charge_checked
 from agentnode.hire.errors import ListingNotActive
 from agentnode.hire.following import REQUEST_TIMEOUT_S, Following, until
 from agentnode.hire.http_seller import http_seller_of
@@ -159,6 +160,7 @@ class Buyer:
             task = asked
         self._calls.point("submitted")
         task = await until(seller, task, _decided, self._follow_s)
+        task = await with_charge_checked(call, task, self._web)
         await self._following.note(call, task)
         # A seller that says it was paid has seen the chain before we have.
         await self._following.end_payment(call, task, min(_CHAIN_WAIT_S, self._follow_s) if task.receipt else 0)

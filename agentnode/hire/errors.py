@@ -12,6 +12,7 @@ AgentNodeError
 |   +-- CardUnsigned         403   CARD_UNSIGNED: a key is pinned for the card, and it has no signature
 |   +-- CardSignatureWrong   403   CARD_SIGNATURE_WRONG: the card is not signed by the key that it must be
 |   +-- CardKeyUnknown       403   CARD_KEY_UNKNOWN: the card is signed, and its host serves no key to check it with
+|   +-- ChargeRefused        409   CHARGE_REFUSED: metered work was charged more than its signed usage comes to
 |   +-- CallEnded            409   CALL_ENDED: the call took too long and was ended meanwhile
 +-- SellerUnreachable        502   SELLER_UNREACHABLE: it does not answer, or not in A2A
 +-- SellerRefused            502   SELLER_REFUSED: it answers with an error
@@ -108,6 +109,12 @@ class CardKeyUnknown(HireRefused):
 
     code = "CARD_KEY_UNKNOWN"
     status = 403
+
+
+class ChargeRefused(HireRefused):
+    """What the seller charged for metered work is not what its own signed usage comes to; its work is not accepted."""
+
+    code = "CHARGE_REFUSED"
 
 
 class CallEnded(HireRefused):

@@ -31,7 +31,7 @@ async def checked_offer(required: Any, quote: Quote, url: str, network: str, web
 
     Raises OfferUnpayable where it has signed another price for the same: then what it asks is not its word.
     """
-    keys = _Keys(url, web)
+    keys = PublishedKeys(url, web)
     offers = _info(required).get("offers")
     other = False
     for signed in offers[:_MOST] if isinstance(offers, list) else []:
@@ -49,14 +49,14 @@ async def checked_offer(required: Any, quote: Quote, url: str, network: str, web
 async def checked_delivery(call: HireCall, settled: Mapping[str, Any] | None, web: GuardedClient) -> str:
     """The seller's signed word that it delivered what this call paid for, as JSON; empty where it does not hold."""
     signed = _info(settled).get("receipt")
-    payload = await _Keys(call.card_url, web).payload(signed) if call.is_http and signed is not None else None
+    payload = await PublishedKeys(call.card_url, web).payload(signed) if call.is_http and signed is not None else None
     if payload is None:
         return ""
     same = payload.get("network") == call.network and payload.get("resourceUrl") == call.card_url
     return orjson.dumps(signed).decode() if same and str(payload.get("payer")).lower() == call.payer else ""
 
 
-class _Keys:
+class PublishedKeys:
     """The keys of the origin of one resource, fetched once and only where something is signed."""
 
     def __init__(self, url: str, web: GuardedClient) -> None:

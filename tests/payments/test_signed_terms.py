@@ -82,12 +82,13 @@ def hiring(chain: ChainProcess, tmp_path: Path) -> Iterator[NodeClient]:
 def test_the_buyer_keeps_what_the_seller_signed_and_a_stranger_can_check_it(
     hiring: NodeClient, node: NodeProcess
 ) -> None:
-    """Offer and delivery stand in the call and in its bundle, beside mandate, payment and transaction."""
+    """Offer and delivery stand in the call and in its bundle; what the metered work came to was recomputed."""
     wanted = {"http": {"url": node.url + CHAT, "json": chat("prove it")}, "max_price": "0.02"}
     bought = hiring.call("POST", "/api/v2/bazaar/call", wanted)
     assert (bought["status"], bought["payment"]["status"]) == ("completed", "settled")
     assert bought["payment"]["signed_offer"]["format"] == bought["payment"]["signed_delivery"]["format"] == "jws"
     assert bought["payment"]["receipt_verified"]
+    assert 0 < bought["task"]["charge"]["cost_usd"] < bought["payment"]["amount_usd"]
     bundle = bundles.read(hiring.call("GET", f"/api/v2/evidence/calls/{bought['call_id']}").encode())
     assert {"offer", "delivery", "receipt"} <= {line.kind for line in bundle.lines}
     assert all(check.ok for check in verify(bundle)), [vars(check) for check in verify(bundle) if not check.ok]
