@@ -15,6 +15,7 @@ import pytest
 
 from ledger.database import Database
 from tests.promises.table import pytest_terminal_summary  # noqa: F401  a hook, which pytest finds here by its name
+from tests.rounds import LONG
 from tests.upstream import FakeUpstream, run_upstream
 
 
@@ -40,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_url" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("database") is not None
+        # Two workers share a PostgreSQL there.
+        both = both or (LONG and "/tests/a2a/" in metafunc.definition.path.as_posix())
         metafunc.parametrize("database_kind", ["sqlite", "postgres"] if both else ["sqlite"])
 
 

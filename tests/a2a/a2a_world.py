@@ -360,9 +360,9 @@ async def about(caller: Caller) -> Mapping[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def served_app(make: Callable[[str], Any]) -> AsyncIterator[str]:
+async def served_app(make: Callable[[str], Any], listening: socket.socket | None = None) -> AsyncIterator[str]:
     """The application that is made for an origin, over real HTTP there."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listening or socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
     config = uvicorn.Config(make(origin), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
@@ -380,9 +380,9 @@ async def served_app(make: Callable[[str], Any]) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def served(runtime: TaskRuntime) -> AsyncIterator[str]:
-    """The node over real HTTP; its origin."""
-    async with served_app(lambda origin: an_app(runtime, origin)) as origin:
+async def served(runtime: TaskRuntime, found_at: str | None = None) -> AsyncIterator[str]:
+    """The node over real HTTP; its origin. `found_at` is what its card says, where that is another."""
+    async with served_app(lambda origin: an_app(runtime, found_at or origin)) as origin:
         await runtime.start()
         try:
             yield origin
