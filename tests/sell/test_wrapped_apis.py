@@ -145,6 +145,8 @@ def test_what_is_left_buys_another_request(shop: Shop) -> None:
     answer = shop.http.get(f"{AT}/echo", headers={"PAYMENT-SIGNATURE": encoded(spend)})
     assert (answer.status_code, answer.content) == (200, b"nothing")
     assert usdc(shop.chain, asked["payTo"]) == before and shop.left(failed) == "0"
+    signed = ["extensions" in decoded(each, "payment-response") for each in (failed, answer)]
+    assert signed == [False, True], "only what was delivered has the seller's word for it"
 
 
 def test_an_answer_that_breaks_off_breaks_off_here_and_is_not_charged(shop: Shop) -> None:
