@@ -10,6 +10,7 @@ import pytest
 from a2a_world import FixedKey, TestGate, incoming_text, payload, pushes
 
 from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
+from agentnode.payments import Rate
 from agentnode.payments.metadata import Submission
 from engine import Call, Chunk, CompletionRequest, ModelUnavailable, Options
 from ledger.accounts import ANONYMOUS, DEFAULT_LIMITS, Account, Policy
@@ -96,5 +97,5 @@ def test_skills_are_chosen_by_name() -> None:
 
 def test_the_card_shows_the_price() -> None:
     """A skill's terms name its price exactly."""
-    assert ask(Engine(), day, 1_500_000).terms.endswith("0.0015 USD per task.")
+    assert ask(Engine(), day, Rate(1_500_000)).terms.endswith("0.0015 USD per task.")
     assert isinstance(echo(), Skill) and echo().terms.endswith("Free.")
