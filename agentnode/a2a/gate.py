@@ -33,6 +33,10 @@ class Gate(Protocol):
         """The work is done: what is not booked yet gets an event of its own. Again: nothing."""
         ...
 
+    async def give_back(self, task_id: str) -> None:
+        """The work came to nothing: what was paid for it is the payer's again, on its receipt. Again: nothing."""
+        ...
+
     async def status(self, payment_id: str) -> dict[str, Any]:
         """`{payment_id, task_id, status, settlement?, receipts}`. Raises PaymentUnknown."""
         ...

@@ -117,6 +117,7 @@ def price_json(asked: PaymentRequirement) -> dict[str, Any]:
         "payment_id": asked.payment_id,
         "schemes": [
             _scheme("exact", asked) | {"nonce": "0x" + hashlib.sha256(asked.payment_id.encode()).hexdigest()},
+            _scheme("receipt", asked) | {"nonce": asked.quote_id},
             *(_scheme("onchain", each) for each in (asked, *asked.alternatives)),
         ],
         "service_description": asked.description,
@@ -128,7 +129,7 @@ def price_json(asked: PaymentRequirement) -> dict[str, Any]:
 def _scheme(scheme: str, asked: PaymentRequirement) -> dict[str, Any]:
     asset = asked.asset
     domain = {"name": asset.name, "version": asset.version}
-    if scheme == "onchain":
+    if scheme != "exact":
         domain = {"name": "agentnode", "version": "1", "authority": asked.authority}
     return {
         "scheme": scheme,
@@ -151,8 +152,14 @@ def payload_of(params: Mapping[str, Any], asked: PaymentRequirement) -> dict[str
         case "onchain":
             asked = asked.in_token(_word(params, "asset") or asked.asset.address)
             inner = {"txHash": params.get("tx_hash"), "signature": params.get("signature")}
+        case "receipt":
+            inner = {
+                "receiptId": params.get("receipt_id"),
+                "counter": params.get("counter"),
+                "signature": params.get("signature"),
+            }
         case _:
-            raise InvalidInput("scheme", "must be exact or onchain; a receipt pays over HTTP")
+            raise InvalidInput("scheme", "must be exact, onchain or receipt")
     return {"x402Version": 2, "accepted": asked.accepts_v2(scheme), "payload": inner}
 
 

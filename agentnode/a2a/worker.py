@@ -111,8 +111,8 @@ class Worker:
             if isinstance(ending, NeedsInput):
                 await self.append(held, [*rest, self._end(ending, None)], **FREE)
                 return
-            if receipts and self._gate is not None and not isinstance(ending, Rejected):
-                await self._gate.book(held.id)
+            if receipts and self._gate is not None:
+                await (self._gate.give_back if isinstance(ending, Rejected) else self._gate.book)(held.id)
             await self.append(held, [*rest, self._end(ending, paid)])
         except _LOST:
             return
@@ -120,6 +120,8 @@ class Worker:
             raise  # left to be resumed: the work may be done and only its end not written
         except Exception as error:
             told = failed(_told(error, held.skill), self._clock.now_us(), new_id("msg"), paid)
+            if receipts and self._gate is not None:
+                await self._gate.give_back(held.id)  # before the end is written, after which nobody looks again
             with contextlib.suppress(*_LOST):
                 await self.append(held, [told])
 

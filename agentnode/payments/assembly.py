@@ -34,6 +34,7 @@ from agentnode.payments.refunds import Refunds
 from agentnode.payments.requirement import Terms
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.sending import Sending
+from agentnode.payments.spends import Spends
 from agentnode.payments.transfers import Transfers
 from agentnode.settings import Settings
 from ledger.clock import Clock
@@ -175,6 +176,7 @@ async def open_payments(
     proofs = {settings.network: proof} | {network: station.proof for network, station in others.items()}
     book, ends = ReceiptBook(database, journal, keys, terms.refund_window_s), Ends(journal, database, clock)
     transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
+    spends = Spends(database, clock, journal, book, chain, keys.dids)
     return Payments(
         chain=chain,
         asset=asset,
@@ -185,7 +187,9 @@ async def open_payments(
         routes=routes,
         courier=Courier(journal, routes, proofs, claims, clock),
         compliance=compliance,
-        gate=TollGate(database, clock, journal, facilitator, transfers, assets, pay_to, book, terms, spend, events),
+        gate=TollGate(
+            database, clock, journal, facilitator, transfers, spends, assets, pay_to, book, terms, spend, events
+        ),
         book=book,
         quotes=Quotes(keys, assets, pay_to, terms),
         transfers=transfers,

@@ -105,7 +105,8 @@ class Deliveries:
                 row = await session.get(Delivery, wanted.id, with_for_update=True)
                 if row is not None:
                     return await self._again(session, row, wanted)
-                await self._check_counter(session, wanted)
+                if wanted.receipt_id is not None and wanted.counter is not None:
+                    await check_counter(session, wanted.receipt_id, wanted.counter)
                 values = vars(wanted) | {"lease_until_us": self._until(), "created_at_us": self._clock.now_us()}
                 session.add(Delivery(**values))
                 return Begun(wanted.id, 1)
@@ -175,13 +176,6 @@ class Deliveries:
             raise Conflict("this was delivered, and the answer is kept no longer, or never was")
         return _unpacked(kept)
 
-    async def _check_counter(self, session: AsyncSession, wanted: Wanted) -> None:
-        if wanted.receipt_id is None or wanted.counter is None:
-            return
-        last = await _last(session, wanted.receipt_id)
-        if wanted.counter > last + AHEAD:
-            raise PaymentRefused("DUPLICATE_NONCE", f"the receipt's next counter is {last + 1}")
-
     async def _mine(self, session: AsyncSession, begun: Begun) -> Delivery:
         row = await session.get(Delivery, begun.id, with_for_update=True)
         if row is None or (row.state, row.fence) != ("working", begun.fence):
@@ -190,6 +184,13 @@ class Deliveries:
 
     def _until(self) -> int:
         return self._clock.now_us() + LEASE_S * SECOND_US
+
+
+async def check_counter(session: AsyncSession, receipt_id: str, counter: int) -> None:
+    """Raises PaymentRefused where it is too far ahead; that it is taken, the table says."""
+    last = await _last(session, receipt_id)
+    if counter > last + AHEAD:
+        raise PaymentRefused("DUPLICATE_NONCE", f"the receipt's next counter is {last + 1}")
 
 
 async def _last(session: AsyncSession, receipt_id: str) -> int:

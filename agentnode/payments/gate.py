@@ -11,11 +11,13 @@ from sqlmodel import col, delete, select
 from agentnode.payments.booking import OPERATOR
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.headers import SentPayment
 from agentnode.payments.journal import Journal
 from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
 from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, check_transfer, read_claim
+from agentnode.payments.spends import Spends
 from agentnode.payments.submission import Authorization, Offered, check_terms, read_authorization, scheme_of
 from agentnode.payments.tables import UNPAID_POINTS, PaymentIntent, Settlement
 from agentnode.payments.transfers import Transfers
@@ -38,6 +40,7 @@ class TollGate:
         journal: Journal,
         facilitator: LocalFacilitator,
         transfers: Transfers,
+        spends: Spends,
         assets: Sequence[Asset],
         pay_to: str,
         book: ReceiptBook,
@@ -50,6 +53,7 @@ class TollGate:
         self._journal = journal
         self._facilitator = facilitator
         self._transfers = transfers
+        self._spends = spends
         self._asset, *self._other_assets = assets
         self._pay_to = pay_to
         self._book = book
@@ -108,8 +112,11 @@ class TollGate:
         if intent is None:
             raise PaymentRefused("SETTLEMENT_FAILED", "this task asks for no payment")
         asked = self._requirement(intent)
-        if scheme_of(payload) == "onchain":
-            return await self._take_transfer(intent, *read_claim(payload, asked))
+        match scheme_of(payload):
+            case "onchain":
+                return await self._take_transfer(intent, *read_claim(payload, asked))
+            case "receipt":
+                return await self._spends.pay(asked, SentPayment("v2", payload))
         return await self._take(intent, asked, read_authorization(payload, asked))
 
     async def purchase(self, asked: PaymentRequirement, offered: Offered) -> Receipt:
@@ -142,6 +149,8 @@ class TollGate:
             if not same:
                 raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
             return await self._ended(asked, standing)
+        if intent.receipt_id is not None:
+            raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
         if intent.status != "required" or asked.expired(self._clock.now_us()):
             await self._close(intent, "expired")
             raise QuoteExpired
@@ -184,7 +193,7 @@ class TollGate:
         intent = await self._intent(task_id)
         standing = await self._journal.of_payment(intent.id) if intent else None
         if intent is None or standing is None:
-            return None
+            return next(iter(await self._spends.of_task(task_id)), None)
         try:
             return await self._ended(self._requirement(intent), standing)
         except PaymentRefused as refused:
@@ -197,22 +206,27 @@ class TollGate:
             await self._close(intent, "rejected")
 
     async def receipts(self, task_id: str) -> list[Receipt]:
-        return await self._book.of_task(task_id)
+        return [*await self._book.of_task(task_id), *await self._spends.of_task(task_id)]
+
+    async def give_back(self, task_id: str) -> None:
+        """Its work came to nothing: what was paid for it is a receipt of its payer, to be spent or refunded."""
+        await self._spends.give_back(task_id)
 
     async def unbooked_usd_nanos(self, task_id: str) -> int:
         """What was received for a task and stands in no economic event yet."""
         intent = await self._intent(task_id)
-        if intent is None or intent.status != "paid":
+        if intent is None or intent.status != "paid" or intent.fills_purse:
             return 0
         booked = sum(event.revenue_usd_nanos for event in await self._events.of_task(task_id))
         return max(0, intent.price_usd_nanos - booked)
 
     async def book(self, task_id: str) -> None:
         """The work is done: what no upstream call's event carries gets one of its own, once a receipt."""
+        await self._spends.take_again(task_id)
         unbooked = await self.unbooked_usd_nanos(task_id)
         for receipt in await self.receipts(task_id) if unbooked else ():
             event = EventDraft(
-                id=receipt.id.replace("rcpt_", "evt_", 1),
+                id=receipt.payment_id.replace("pay_", "evt_", 1),  # a receipt may pay for many
                 kind="paid_task",
                 tenant_id=OPERATOR,
                 task_id=task_id,

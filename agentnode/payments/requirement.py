@@ -10,7 +10,7 @@ from agentnode.payments.networks import v1_name
 from ledger.clock import SECOND_US
 from ledger.money import Asset
 
-SCHEMES = ("exact", "onchain")
+SCHEMES = ("exact", "receipt", "onchain")
 """In the order in which they are offered."""
 
 

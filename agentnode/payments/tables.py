@@ -49,7 +49,10 @@ class PaymentIntent(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     price_version: str = ""
     fills_purse: bool = False
-    """What is paid goes into the receipt's purse, from which the work takes what it comes to."""
+    """What is paid is in the receipt's purse, from which the work takes what it comes to; a task's once it failed."""
+    receipt_id: str | None = None
+    """The receipt of an earlier payment that paid for a task"""
+    receipt_counter: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class Settlement(Row, table=True):

@@ -33,8 +33,6 @@ from agentnode.payments.signed_terms import SignedTerms
 from ledger.errors import AgentNodeError
 from ledger.spend import Hold
 
-_SCHEMES = ("exact", "receipt", "onchain")
-
 
 class Toll:
     def __init__(self, sales: Sales, sign_ins: SignIns, terms: SignedTerms | None) -> None:
@@ -117,7 +115,7 @@ def payment_required(needed: PaymentNeeded) -> Reply:
     """
     asked, versions = needed.required, needed.required.x402_versions
     newest, told = (2, b"payment-response") if 2 in versions else (1, b"x-payment-response")
-    required = asked.as_x402(2, needed.problem, _SCHEMES, needed.extensions)
+    required = asked.as_x402(2, needed.problem, extensions=needed.extensions)
     headers = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),

@@ -95,6 +95,7 @@ class TestGate:
         self.journal: dict[str, str] = {}
         self.rejected: set[str] = set()
         self.booked: list[str] = []
+        self.given_back: list[str] = []
         self.at_settling: Callable[[str], Any] | None = None
         self.at_verifying: Callable[[str], Any] | None = None
         self.verifying: set[asyncio.Task[None]] = set()
@@ -201,6 +202,9 @@ class TestGate:
         receipts = [receipt.as_x402(2)] if receipt else []
         status = "settled" if receipt else "required"
         return {"payment_id": payment_id, "task_id": task_id, "status": status, "receipts": receipts}
+
+    async def give_back(self, task_id: str) -> None:
+        self.given_back.append(task_id)
 
     async def reject(self, task_id: str) -> None:
         if task_id not in self.journal:

@@ -38,6 +38,22 @@ def node(chain: ChainProcess, fake: FakeUpstream, tmp_path_factory: pytest.TempP
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def failing(chain: ChainProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """A seller whose skill `fragile` breaks where it is told to."""
+    folder = tmp_path_factory.mktemp("fails")
+    skills = folder / "fragile.py"
+    skills.write_text(
+        "from agentnode.sell import skill\n\n\n"
+        '@skill(price="0.01", description="Breaks, or works")\n'
+        "async def fragile(text: str) -> str:\n"
+        '    if text == "break":\n        raise RuntimeError\n    return "done"\n'
+    )
+    running = NodeProcess(folder / "seller", chain, skills=[str(skills)])
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def buyer(node: NodeProcess, chain: ChainProcess) -> Buyer:
     return Buyer(node.http, chain, chain.funded("1"))

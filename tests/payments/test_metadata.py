@@ -51,7 +51,9 @@ def test_a_refusal_says_why_and_asks_again() -> None:
     assert said["x402.payment.status"] == "payment-failed"
     assert said["x402.payment.error"] == "INVALID_AMOUNT"
     assert said["x402.payment.receipts"][0]["success"] is False
-    assert said["x402.payment.required"]["accepts"] == [ASKED.accepts_v2(), ASKED.accepts_v2("onchain")]
+    assert said["x402.payment.required"]["accepts"] == [
+        ASKED.accepts_v2(each) for each in ("exact", "receipt", "onchain")
+    ]
 
 
 def test_a_payload_is_read_and_never_kept() -> None:

@@ -35,8 +35,13 @@ def spend_typed_data(
     receipt_id: str, counter: int, asked: PaymentRequirement, chain_id: int, authority: str
 ) -> eip712.TypedData:
     """What the payer signs; `authority` is the DID that issued the receipt."""
-    spend = eip712.SpendMessage(receipt_id, counter, asked.quote_id, asked.price_usd_nanos)
+    spend = eip712.SpendMessage(receipt_id, counter, asked.quote_id, worth_usd_nanos(asked))
     return eip712.spend_typed_data(spend, chain_id, authority)
+
+
+def worth_usd_nanos(asked: PaymentRequirement) -> int:
+    """What `amount` is worth: a price is rounded up to whole atomic units, once, whoever pays it how."""
+    return asked.asset.nanos_from_atomic(asked.amount_atomic)
 
 
 def read_spend(sent: SentPayment, asked: PaymentRequirement) -> ReceiptSpend:
@@ -50,6 +55,8 @@ def read_spend(sent: SentPayment, asked: PaymentRequirement) -> ReceiptSpend:
     receipt_id, counter, signature = (sent.inner.get(name) for name in ("receiptId", "counter", "signature"))
     if not isinstance(receipt_id, str) or not _RECEIPT.fullmatch(receipt_id):
         raise PaymentRefused("SETTLEMENT_FAILED", "receiptId is missing or malformed")
+    if isinstance(counter, float) and counter.is_integer():
+        counter = int(counter)  # A2A metadata is a protobuf Struct, where every number is a float
     if isinstance(counter, bool) or not isinstance(counter, int) or not 0 < counter < 2**53:
         raise PaymentRefused("SETTLEMENT_FAILED", "counter must be a positive integer")
     if not isinstance(signature, str) or not _SIGNATURE.fullmatch(signature):
