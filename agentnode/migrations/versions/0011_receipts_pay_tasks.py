@@ -15,6 +15,8 @@ def upgrade() -> None:
     with op.batch_alter_table("payment_intent") as intents:
         intents.add_column(sa.Column("receipt_id", sa.String()))
         intents.add_column(sa.Column("receipt_counter", sa.BigInteger()))
+    with op.batch_alter_table("payment_intent") as intents:  # SQLite then writes the table anew, as it is declared
+        intents.alter_column("receipt_counter", existing_type=sa.BigInteger(), nullable=True)
 
 
 def downgrade() -> None:
