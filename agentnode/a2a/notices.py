@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from agentnode.a2a.events import Event, failed, status, status_of
-from agentnode.a2a.states import FAILED, INPUT_REQUIRED, WORKING
+from agentnode.a2a.states import CANCELED, FAILED, INPUT_REQUIRED, WORKING
 from agentnode.a2a.tables import Task
-from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired
+from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt
 from agentnode.payments.metadata import (
     STATUS,
+    completed_metadata,
     expired_metadata,
     failed_metadata,
     rejected_metadata,
@@ -45,6 +46,12 @@ def expired(task: Task, asked: PaymentRequirement, now_us: int) -> Event:
 def declined(now_us: int) -> Event:
     text = "The payment was declined."
     return status(FAILED, now_us, text=text, metadata=rejected_metadata(), message_id=new_id("msg"))
+
+
+def given_back(receipt: Receipt, x402_version: int, now_us: int) -> Event:
+    text = "Canceled by its payer; what was paid is on the receipt."
+    paid = completed_metadata([receipt], x402_version)
+    return status(CANCELED, now_us, text=text, metadata=paid, message_id=new_id("msg"))
 
 
 def settling(now_us: int) -> Event:

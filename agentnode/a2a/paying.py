@@ -25,7 +25,7 @@ from agentnode.a2a.tables import Task
 from agentnode.a2a.worker import Worker
 from agentnode.payments import PaymentRefused, PaymentRequirement, Priced, QuoteExpired, Receipt, SettlementPending
 from ledger.clock import SECOND_US, Clock
-from ledger.errors import Conflict
+from ledger.errors import AgentNodeError, Conflict
 
 _WAIT_FOR_ANOTHER_S = 15.0
 _LOOK_AGAIN_US = 5 * SECOND_US
@@ -79,10 +79,14 @@ class Paying:
         end = notices.declined(self._now())
         return await self._decided(held, lambda decided: self._end_unpaid(held, [said(message)], end, decided))
 
-    async def cancel(self, task: Task, end: Event) -> None:
-        """Raises TaskEnded, and TaskNotStoppable where it is paid or its payment is on the way."""
-        rule = take_to_stop(self._leases.owner, self._leases.until_us())
+    async def cancel(self, task: Task, end: Event, by_payer: bool) -> None:
+        """Raises TaskEnded, and TaskNotStoppable where its payment is on the way, or it is paid and is not its payer's
+        to end."""
+        rule = take_to_stop(self._leases.owner, self._leases.until_us(), by_payer)
         held = (await self._log.alter(task.id, rule)).task
+        if held.paid:
+            await self._decided(held, lambda decided: self._end_given_back(held, decided))
+            return
         stands = await self._decided(held, lambda decided: self._end_unpaid(held, [], end, decided))
         if stands.state != CANCELED:
             raise TaskNotStoppable("the task's payment came first; it runs to its end")
@@ -186,6 +190,18 @@ class Paying:
             decided.set_result(stands)
         if isinstance(outcome, Receipt):
             await self._work(stands, outcome)
+
+    async def _end_given_back(self, held: Task, decided: Decided) -> None:
+        """What was paid is the payer's again before the end is written, after which nobody looks any more."""
+        try:
+            receipt = await self._outcome(held)
+            assert isinstance(receipt, Receipt), "the task was paid"
+            await self._gate.give_back(held.id)
+        except AgentNodeError:
+            await self._worker.append(held, [], **FREE)
+            raise
+        end = notices.given_back(receipt, held.x402_version, self._now())
+        decided.set_result((await self._worker.append(held, [end])).task)
 
     async def _work_if_paid(self, held: Task, asked: PaymentRequirement) -> None:
         outcome = await self._outcome(held)

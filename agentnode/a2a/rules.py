@@ -76,11 +76,15 @@ def stop(event: Event) -> Rule:
     return rule
 
 
-def take_to_stop(owner: str, until_us: int) -> Rule:
-    """Take a priced task to cancel it: its requirement must be void before its end is written."""
+def take_to_stop(owner: str, until_us: int, by_payer: bool) -> Rule:
+    """Take a priced task to cancel it: its requirement must be void before its end is written.
+
+    Who has paid may cancel it while it waits for the caller's words too: nobody else could ever end it.
+    """
 
     def rule(task: Task) -> Change:
-        _check_stoppable(task)
+        if not (by_payer and task.paid and task.state == INPUT_REQUIRED and task.lease_until_us is None):
+            _check_stoppable(task)
         return Change(columns=_taken(task, owner, until_us))
 
     return rule

@@ -25,7 +25,7 @@ from agentnode.a2a.rules import stop
 from agentnode.a2a.skills import Skills
 from agentnode.a2a.states import CANCELED, SETTLED, TERMINAL
 from agentnode.a2a.telling import Telling
-from agentnode.a2a.whose import Whose, listed
+from agentnode.a2a.whose import Whose, listed, owns
 from agentnode.a2a.worker import Worker
 from agentnode.payments import PaymentRequirement, PaymentsAbsent
 from agentnode.push import PushConfigs
@@ -199,12 +199,15 @@ class TaskRuntime:
         return await self._reader.page(mine) if mine is not None else ([], 0)
 
     async def cancel(self, task_id: str, caller: Caller) -> View:
-        """Stop the task. Raises TaskMissing; TaskNotStoppable where it ended or is being, or was, paid for."""
+        """Stop the task. Raises TaskMissing; TaskNotStoppable where it ended or is being, or was, paid for.
+
+        Its payer, proved, may end a paid one that waits for the caller's words: the price goes back to the receipt.
+        """
         task = await self._whose.visible(task_id, caller)
         event = status(CANCELED, self._clock.now_us(), text="Canceled by its caller.", message_id=new_id("msg"))
         try:
             if task.price_usd_nanos and self._paying is not None:
-                await self._paying.cancel(task, event)
+                await self._paying.cancel(task, event, owns(caller, task))
             else:
                 await self._log.alter(task.id, stop(event))
                 self._worker.stop(task.id)

@@ -30,8 +30,16 @@ class Whose:
 
 
 def _sees(caller: Caller, task: Task) -> bool:
-    paid = caller.payer is not None and caller.payer == task.payer
-    return paid or task.tenant_id in (ANONYMOUS.tenant_id, caller.tenant_id)
+    return _has_paid(caller, task) or task.tenant_id in (ANONYMOUS.tenant_id, caller.tenant_id)
+
+
+def owns(caller: Caller, task: Task) -> bool:
+    """Whose money or whose tenant's the task is, beyond having its id."""
+    return _has_paid(caller, task) or ANONYMOUS.tenant_id != task.tenant_id == caller.tenant_id
+
+
+def _has_paid(caller: Caller, task: Task) -> bool:
+    return caller.payer is not None and caller.payer == task.payer
 
 
 def listed(which: Filter, caller: Caller) -> Filter | None:

@@ -20,6 +20,7 @@ PRICED = replace(FREE, price_usd_nanos=5, state="input-required", lease_owner=No
 SETTLING = replace(PRICED, lease_owner="one", lease_until_us=NOW + 1)
 LAPSED = replace(SETTLING, lease_until_us=NOW)
 PAID = replace(PRICED, state="working", receipt_id="rcpt_1")
+ASKING = replace(PAID, state="input-required")
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,16 @@ PAID = replace(PRICED, state="working", receipt_id="rcpt_1")
         (SETTLING, stop(END), TaskNotStoppable),
         (LAPSED, stop(END), TaskNotStoppable),
         (PAID, stop(END), TaskNotStoppable),
-        (PRICED, take_to_stop("two", NOW + 9), None),
-        (SETTLING, take_to_stop("two", NOW + 9), TaskNotStoppable),
-        (LAPSED, take_to_stop("two", NOW + 9), TaskNotStoppable),
-        (PAID, take_to_stop("two", NOW + 9), TaskNotStoppable),
+        (PRICED, take_to_stop("two", NOW + 9, by_payer=False), None),
+        (SETTLING, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
+        (LAPSED, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
+        (PAID, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
+        (PAID, take_to_stop("two", NOW + 9, by_payer=True), TaskNotStoppable),
+        (PRICED, take_to_stop("two", NOW + 9, by_payer=True), None),
+        (SETTLING, take_to_stop("two", NOW + 9, by_payer=True), TaskNotStoppable),
+        (ASKING, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
+        (ASKING, take_to_stop("two", NOW + 9, by_payer=True), None),
+        (replace(ASKING, lease_until_us=NOW), take_to_stop("two", NOW + 9, by_payer=True), TaskNotStoppable),
         (HELD, by_holder(HELD, [END]), None),
         (replace(HELD, fence=4), by_holder(HELD, [END]), TaskTakenOver),
         (replace(HELD, lease_owner="two"), by_holder(HELD, [END]), TaskTakenOver),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from a2a_world import Rpc, Stage, TestGate, a_runtime, incoming_text, message, paid_message, paying
+from a2a_world import PAYER, Rpc, Stage, TestGate, a_runtime, incoming_text, message, paid_message, paying
 from test_a2a_streams import streaming
 
+from agentnode.a2a import TaskRuntime
 from ledger.accounts import ANONYMOUS
 from ledger.database import Database
 
@@ -64,6 +65,24 @@ async def test_what_is_paid_once_is_asked_back_for_nothing(database: Database, s
     assert done["status"]["message"]["metadata"]["x402.payment.receipts"][0]["success"] is True
     assert [work.text for work in stage.works] == ["apple", "plum"] and gate.submissions == 2
     await runtime.close()
+
+
+async def test_a_payer_ends_a_paid_task_that_asks_back(
+    database: Database, rpc: Rpc, gate: TestGate, runtime: TaskRuntime
+) -> None:
+    """Proved: the price is its receipt's again, before the end is written. Who has only the id, or another wallet, may
+    not; and what is at work is nobody's to stop."""
+    asked = await runtime.send(incoming_text("apple", "paid-guess", "m1"), ANONYMOUS)
+    await runtime.send(paying(asked["id"]), ANONYMOUS)
+    params = {"id": asked["id"]}
+    for nobody in ({}, {"SIGN-IN-WITH-X": "0xab"}, {"Authorization": "Bearer alice"}):
+        assert (await rpc.error("CancelTask", params, **nobody))["code"] == -32002
+    assert gate.given_back == []
+    ended = await rpc.call("CancelTask", params, **{"SIGN-IN-WITH-X": PAYER})
+    assert ended["status"]["state"] == "TASK_STATE_CANCELED"
+    assert ended["status"]["message"]["metadata"]["x402.payment.receipts"][0]["success"] is True
+    assert (gate.given_back, gate.booked) == ([asked["id"]], [])
+    assert (await rpc.error("CancelTask", params, **{"SIGN-IN-WITH-X": PAYER}))["code"] == -32002
 
 
 async def test_answers_in_parts(rpc: Rpc) -> None:
