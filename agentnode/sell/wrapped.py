@@ -32,7 +32,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 """Of one connection only (RFC 9110, 7.6.1)."""
-_CALLERS_OWN = frozenset({b"host", b"authorization", b"cookie", b"content-length", b"forwarded"})
+_CALLERS_OWN = frozenset({b"host", b"authorization", b"cookie", b"content-length", b"forwarded", b"sign-in-with-x"})
 _PAYMENT = re.compile(rb"payment-.*|x-payment(-.*)?|x-402-.*|x-p402-.*")
 _PLAIN_PATH = re.compile(rb"/[\x21-\x7e]*")
 

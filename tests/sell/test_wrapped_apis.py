@@ -87,6 +87,7 @@ def test_the_sellers_credentials_go_out_and_the_callers_stay(shop: Shop) -> None
     given = {
         "Authorization": "Bearer the-callers",
         "Cookie": "session=the-callers",
+        "SIGN-IN-WITH-X": "the-callers",
         "X-Api-Key": "the-callers",
         "Connection": "keep-alive, X-Of-Mine",
         "X-Of-Mine": "1",
@@ -98,7 +99,7 @@ def test_the_sellers_credentials_go_out_and_the_callers_stay(shop: Shop) -> None
     sent = dict(shop.theirs.seen[0]["headers"])
     assert (sent["authorization"], sent["x-api-key"]) == ("Bearer the-sellers", "the-sellers")
     assert (sent["x-custom"], sent["accept"]) == ("kept", "text/odd")
-    assert not {"cookie", "x-of-mine", "te", "payment-signature"} & sent.keys()
+    assert not {"cookie", "sign-in-with-x", "x-of-mine", "te", "payment-signature"} & sent.keys()
     assert "the-callers" not in str(shop.theirs.seen)
     assert not {"x-of-the-line", "the-sellers"} & answer.headers.keys() and "the-sellers" not in str(answer.headers)
 

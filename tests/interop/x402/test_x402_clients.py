@@ -66,6 +66,18 @@ def test_x402_fetch_buys_a_completion(seller: NodeProcess, streamed: bool) -> No
 
 
 @needs_node
+def test_x402_extensions_signs_in_to_what_it_bought(seller: NodeProcess) -> None:
+    """Asked the same again, its client signs in by itself and pays nothing; signed in, it lists the one receipt."""
+    payer = seller.chain.funded("1")
+    install()
+    url, receipts = f"{seller.url}/v1/chat/completions", f"{seller.url}/api/v2/receipts"
+    seen = json.loads(run(node(), "sign_in.mjs", url, json.dumps(BODY), payer.key.to_0x_hex(), receipts))
+    assert seen["ids"][0] == seen["ids"][1]
+    assert [each["payer"] for each in seen["receipts"]["data"]] == [payer.address.lower()]
+    assert usdc(seller.chain, payer.address) == PAID
+
+
+@needs_node
 def test_x402_extensions_verifies_what_the_node_signed(seller: NodeProcess) -> None:
     """The offer is of the entry that is paid, and the receipt matches it, by the official verifier."""
     payer = seller.chain.funded("1")
