@@ -75,7 +75,7 @@ class Ends:
             await self._book(session, row, name)
             for column, value in {**values, "updated_at_us": self._clock.now_us()}.items():
                 setattr(row, column, value)
-        self._journal.tell(entry)
+        self._journal.tell(row)
         self._journal.point(name)
         return True
 

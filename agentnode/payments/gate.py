@@ -19,7 +19,7 @@ from agentnode.payments.requirement import PaymentRequirement, Terms
 from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, check_transfer, read_claim
 from agentnode.payments.spends import Spends
 from agentnode.payments.submission import Authorization, Offered, check_terms, read_authorization, scheme_of
-from agentnode.payments.tables import UNPAID_POINTS, PaymentIntent, Settlement
+from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement
 from agentnode.payments.transfers import Transfers
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.database import Database
@@ -259,6 +259,8 @@ class TollGate:
         return answer
 
     async def _ended(self, asked: PaymentRequirement, standing: Settlement) -> Receipt:
+        if standing.scheme == "onchain" and standing.point in OPEN_POINTS:
+            standing = await self._transfers.looked(standing)
         return await self._book.receipt(asked, await self._facilitator.end_of(standing))
 
     async def _refuse_spent(self, offered: Offered, asked: PaymentRequirement) -> None:

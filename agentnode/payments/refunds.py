@@ -124,12 +124,11 @@ class Refunds:
         given = await self.of_receipt(receipt.id)
         if given is None and self._clock.now_us() > receipt.refundable_until_us:
             raise RefundTooLate(rfc3339(receipt.refundable_until_us))
-        return given or await self._given(receipt, "payer")
+        return await self._given(receipt, "payer")
 
     async def give(self, payment_id: str) -> Refunded:
         """As the operator, whenever. Raises as `ask`."""
-        receipt = await self._receipt(payment_id)
-        return await self.of_receipt(receipt.id) or await self._given(receipt, "operator")
+        return await self._given(await self._receipt(payment_id), "operator")
 
     async def of_receipt(self, receipt_id: str) -> Refunded | None:
         return await self._found(Refund.receipt_id == receipt_id)
@@ -158,6 +157,20 @@ class Refunds:
         return receipt
 
     async def _given(self, receipt: Receipt, asked_by: AskedBy) -> Refunded:
+        """Granted, here or before, and waited for."""
+        granted = await self.of_receipt(receipt.id)
+        if granted is None:
+            try:
+                await self._grant(receipt, asked_by)
+            except Conflict:
+                if await self.of_receipt(receipt.id) is None:
+                    raise  # else another has granted it at the same moment
+            granted = await self.of_receipt(receipt.id)
+            assert granted is not None, "it was written with the entry"
+        entry = await self._journal.ended(granted.entry, self._settle_timeout_s)
+        return Refunded(granted.row, entry or granted.entry)
+
+    async def _grant(self, receipt: Receipt, asked_by: AskedBy) -> None:
         head = await self._chain.head()
         if receipt.void or head.number - receipt.block_number + 1 < self._depth:
             raise SettlementPending(receipt.payment_id)
@@ -188,11 +201,7 @@ class Refunds:
 
         carriage = Carriage(compliance_version=version)
         plan = Plan(row.id, offered, _call(offered), planned_block, carriage)
-        entry = await self._journal.plan(plan, also=burn)
-        await self._journal.ended(entry, self._settle_timeout_s)
-        stands = await self.of_receipt(receipt.id)
-        assert stands is not None, "it was written, here or by another at the same moment"
-        return stands
+        await self._journal.plan(plan, also=burn)
 
     async def _left(self, receipt: Receipt) -> tuple[int, int]:
         """In nanos, and in whole atomic units: what is less than one of them stays with the operator."""

@@ -65,8 +65,12 @@ class Transfers:
         version = await self._compliance.check(sent.payer, sent.payee)
         carriage = Carriage(compliance_version=version)
         entry = await self._journal.plan(Plan(payment_id, sent, "", sent.mined.block_number, carriage))
+        return await self.looked(entry)
+
+    async def looked(self, entry: Settlement) -> Settlement:
+        """The entry as it stands now that the chain was asked: who claimed it may have died before."""
         await self.look(entry)
-        return entry
+        return await self._journal.get(entry.id) or entry
 
     async def look(self, entry: Settlement) -> None:
         """Whether it is deep enough by now. One whose transaction the chain has lost waits for it ten minutes."""

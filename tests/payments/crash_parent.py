@@ -5,6 +5,7 @@ and prints nothing. The answer is a line: the child's exit code, -9 where it was
 
     {"upgrade": true} or
     {"rpc": url, "facilitators": [url], "take_over": bool, "require": [task_id], "submit": [[task_id, payload]],
+     "give_back": [task_id], "book": [task_id], "refund": [[payment_id, signature]],
      "due": how many rounds over what is watched, "die_at": point, "die_after_s": seconds after it has opened}
 """
 
@@ -63,7 +64,7 @@ async def act(folder: Path, chain_url: str, keys: NodeKeys, wallets: OpenWallets
             made = []
             for task_id in command["require"]:
                 asked = await payments.gate.require(task_id, _PRICE_USD_NANOS, "http://node", "Ask", "00" * 32)
-                made.append(asked.accepts_v2())
+                made.append({scheme: asked.accepts_v2(scheme) for scheme in ("exact", "receipt", "onchain")})
             (folder / "asked.json").write_text(json.dumps(made))
         if after_s := command.get("die_after_s"):
             threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
@@ -75,6 +76,12 @@ async def act(folder: Path, chain_url: str, keys: NodeKeys, wallets: OpenWallets
                 await payments.reconciler.tick()
         tasks = [pay(payments.gate, task_id, payload) for task_id, payload in command.get("submit", [])]
         await asyncio.gather(*tasks)
+        for task_id in command.get("give_back", []):
+            await payments.gate.give_back(task_id)
+        for task_id in command.get("book", []):
+            await payments.gate.book(task_id)
+        wishes = [payments.refunds.ask(payment_id, signature) for payment_id, signature in command.get("refund", [])]
+        assert all(refund.paid for refund in await asyncio.gather(*wishes))
     await database.close()
 
 
