@@ -25,6 +25,7 @@ OPEN = {
     "/api/v2/payments/{payment_id}/refund",
     "/api/v2/receipts",
     "/api/v2/receipts/{receipt_id}",
+    "/api/v2/receipts/{receipt_id}/charges/{event_id}",
     "/facilitator/supported",
     "/facilitator/verify",
     "/facilitator/settle",
