@@ -20,20 +20,24 @@ from weakref import WeakValueDictionary
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
-from agentnode.payments.entries import Entries, attempts_in, of_authorization
+from agentnode.payments.entries import Entries, attempts_in
 from agentnode.payments.errors import PaymentRefused, QuoteExpired
 from agentnode.payments.submission import Offered
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
+from ledger.errors import Unavailable
 from ledger.ids import new_id
+from ledger.together import Together
 from ledger.work import Claim, ClaimLost, Claims
 
 _FAR_FUTURE_S = 2**62
+_PLANS_AT_ONCE = 64
 _FIRST_LOOK_US = 5 * SECOND_US
 _POLL_S, _LONGEST_POLL_S = 0.5, 2.0
 _POLLS_PER_S = 50
 """How often the end of an entry is looked for that another process may bring about, and how often of all together."""
+_Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,13 @@ class Mined:
     block_hash: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    plan: Plan
+    found: Mined | None
+    also: Beside | None
+
+
 class _End:
     """What those wait for who wait for one entry."""
 
@@ -90,6 +101,7 @@ class Journal(Entries):
         super().__init__(database, clock)
         self._claims = claims
         self._on_point = on_point
+        self._plans = Together(self._planned, _PLANS_AT_ONCE)
         self._waited_for: WeakValueDictionary[str, _End] = WeakValueDictionary()
         self.wake = asyncio.Event()
         """Set when an entry was planned here, so that a queue in the same process need not poll for it."""
@@ -105,29 +117,37 @@ class Journal(Entries):
         where another payer's authorisation for the same payment came first; QuoteExpired where the payment was closed
         meanwhile.
         """
-        entry = self._entry(plan)
-        offered = plan.authorization
         try:
-            async with self._database.write() as session:
-                await self._refuse_closed(session, plan.payment_id)
-                entry = await self._revived(session, entry) or entry
-                for column, value in (self.moved(found) if found else {}).items():
-                    setattr(entry, column, value)
-                session.add(entry)
-                if also is not None:
-                    await also(session, entry)
+            return await self._plans.ask(_Asked(plan, found, also))
         except IntegrityError:
-            standing = await self.of_authorization(offered)
+            standing = await self.of_authorization(plan.authorization)
             if standing is None or not _is_planned_in(plan, standing):
                 raise PaymentRefused("DUPLICATE_NONCE", "this authorisation or this task is paid for already") from None
             return standing
-        if found is not None:
-            self.tell(entry)
-            self.point("confirmed")
-            return entry
-        self._begins(entry)
-        self.point("planned")
-        return entry
+
+    async def _planned(self, asked: list[_Asked]) -> list[Settlement | Exception]:
+        """In one transaction; where one of them is refused, each in its own."""
+        entries: dict[_Asked, Settlement] = {}
+        try:
+            async with self._database.write() as session:
+                await self._refuse_closed(session, *(one.plan.payment_id for one in asked))
+                revivable = await self._revivable(session, asked)
+                # In one order, so that two processes do not wait for each other.
+                for one in sorted(asked, key=lambda one: one.plan.authorization.nonce):
+                    entries[one] = await self._put(session, one, revivable)
+        except Unavailable:
+            raise
+        except Exception as refused:
+            if len(asked) == 1:
+                return [refused]
+            return [outcome for one in asked for outcome in await self._planned([one])]
+        for entry in entries.values():
+            if entry.point == "planned":
+                self._begins(entry)
+            else:
+                self.tell(entry)
+            self.point(entry.point)
+        return [entries[one] for one in asked]
 
     async def plan_again(self, entry: Settlement) -> Settlement:
         """A failed entry anew, as it was: what was sent for it may have been mined since. Raises QuoteExpired."""
@@ -301,18 +321,28 @@ class Journal(Entries):
             updated_at_us=now,
         )
 
-    async def _revived(self, session: AsyncSession, entry: Settlement) -> Settlement | None:
+    async def _revivable(self, session: AsyncSession, asked: Sequence[_Asked]) -> dict[_Key, Settlement]:
+        nonces = [one.plan.authorization.nonce for one in asked]
+        unpaid = select(Settlement).where(col(Settlement.nonce).in_(nonces), col(Settlement.point).in_(UNPAID_POINTS))
+        return {_key(row): row for row in (await session.exec(unpaid)).all()}
+
+    async def _put(self, session: AsyncSession, asked: _Asked, revivable: Mapping[_Key, Settlement]) -> Settlement:
         """A good authorisation is not burned by a bad try: one that failed unused is planned anew."""
-        standing = await of_authorization(session, entry.network, entry.asset, entry.payer, entry.nonce)
-        if standing is None or standing.point not in UNPAID_POINTS:
-            return None
-        for name in (
-            *("seq", "payment_id", "scheme", "payee", "amount_atomic", "valid_before_s", "call_data", "gas"),
-            *("via", "handed", "compliance_version"),
-        ):
-            setattr(standing, name, getattr(entry, name))
-        await self._replan(session, standing)
-        return standing
+        entry = self._entry(asked.plan)
+        if (standing := revivable.get(_key(entry))) is not None:
+            for name in (
+                *("seq", "payment_id", "scheme", "payee", "amount_atomic", "valid_before_s", "call_data", "gas"),
+                *("via", "handed", "compliance_version"),
+            ):
+                setattr(standing, name, getattr(entry, name))
+            await self._replan(session, standing)
+            entry = standing
+        for column, value in (self.moved(asked.found) if asked.found else {}).items():
+            setattr(entry, column, value)
+        session.add(entry)
+        if asked.also is not None:
+            await asked.also(session, entry)
+        return entry
 
     async def _replan(self, session: AsyncSession, row: Settlement) -> None:
         """The block from which its transfer is looked for stays the first: what was sent then may still be mined."""
@@ -323,11 +353,12 @@ class Journal(Entries):
         for attempt in await attempts_in(session, [row.id]):
             await session.delete(attempt)
 
-    async def _refuse_closed(self, session: AsyncSession, payment_id: str) -> None:
+    async def _refuse_closed(self, session: AsyncSession, *payment_ids: str) -> None:
         """A price that was declined, or ran out, while the payment was checked is not charged any more."""
-        intent = await session.get(PaymentIntent, payment_id, with_for_update=True)
-        if intent is not None and intent.status != "required":
-            raise QuoteExpired
+        asked = select(PaymentIntent).where(col(PaymentIntent.id).in_(payment_ids)).order_by(PaymentIntent.id)
+        for intent in (await session.exec(asked.with_for_update())).all():
+            if intent.status != "required":
+                raise QuoteExpired
 
     async def _locked(self, session: AsyncSession, entry: Settlement) -> Settlement:
         row = await session.get(Settlement, entry.id, with_for_update=True)
@@ -351,6 +382,10 @@ class Journal(Entries):
         for name, value in {**values, "updated_at_us": self._clock.now_us()}.items():
             setattr(row, name, value)
             setattr(entry, name, value)
+
+
+def _key(entry: Settlement) -> _Key:
+    return entry.network, entry.asset, entry.payer, entry.nonce
 
 
 def _is_planned_in(plan: Plan, standing: Settlement) -> bool:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from agentnode.payments.schemes.signer import PlanningSigner
     from trust.chain import ChainView, DryRun
 
-_THREADS = 16
+_AT_ONCE = 16
+"""Threads, and dry runs that the chain's node is asked for: a crowd waits here, not in the node past the time-out."""
 
 _CODES: tuple[tuple[str, X402Code, str], ...] = (
     ("insufficient_balance", "INSUFFICIENT_FUNDS", "the payer's balance is too small"),
@@ -45,7 +46,8 @@ class ExactScheme:
         self._signer = signer
         self._chain = chain
         self._journal = journal
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="x402")
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="x402")
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -86,7 +88,9 @@ class ExactScheme:
         return await self._journal.plan(Plan(payment_id, offered, call_data, seen.head, carriage, gas))
 
     async def _tried(self, offered: Authorization) -> DryRun:
-        return await self._chain.dry_run(self._signer.address, offered.asset, transfer_call(offered), offered.payer)
+        call = transfer_call(offered)
+        async with self._turns:
+            return await self._chain.dry_run(self._signer.address, offered.asset, call, offered.payer)
 
     async def _in_thread(self, signer: PlanningSigner, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
