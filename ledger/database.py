@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -202,10 +203,17 @@ def _async_url(url: str) -> URL:
     raise InvalidInput("database_url", "must begin with sqlite:/// or postgresql://")
 
 
+class _Connection(sqlite3.Connection):
+    def close(self) -> None:
+        """Undoes what is open: SQLite keeps a closed connection, and its lock, while there is a cursor of it."""
+        with contextlib.suppress(sqlite3.Error):  # it is closed already
+            self.rollback()
+        super().close()
+
+
 def _sqlite_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(
-        url, hide_parameters=True, connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None}
-    )
+    settings = {"timeout": _BUSY_TIMEOUT_S, "isolation_level": None, "factory": _Connection}
+    engine = create_async_engine(url, hide_parameters=True, connect_args=settings)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:

@@ -59,7 +59,8 @@ class SignerQueue:
                 busy = await self._walk(claim)
                 await self._pause(_BUSY_S if busy else _IDLE_S)
         finally:
-            await asyncio.shield(self._claims.release(claim))
+            with contextlib.suppress(Unavailable):  # the lease runs out by itself, and a cancellation is not lost
+                await asyncio.shield(self._claims.release(claim))
 
     async def _kept(self, claim: Claim) -> Claim:
         """The claim, renewed once half its lease is gone. Raises ClaimLost where another process leads."""

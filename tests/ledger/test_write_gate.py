@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from ledger.database import Database, WriteGate
 from ledger.errors import DatabaseUnavailable
@@ -63,4 +64,30 @@ async def test_a_writer_that_holds_the_gate_too_long_is_a_503_for_the_others(tmp
     fcntl.flock(other, fcntl.LOCK_UN)
     async with database.write():
         pass
+    await database.close()
+
+
+_SLOW = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000) SELECT count(x) FROM n"
+
+
+async def test_a_writer_that_is_cancelled_leaves_no_lock(tmp_path: Path) -> None:
+    """A closed connection keeps SQLite's lock while there is a cursor of it, as in the traceback of who was cut off."""
+    database, begun, kept = Database(f"sqlite:///{tmp_path / 'node.db'}"), asyncio.Event(), []
+
+    async def write() -> None:
+        async with database.write() as session:
+            await (await session.connection()).execute(text("CREATE TABLE t (a)"))
+            raw = await (await session.connection()).get_raw_connection()
+            assert raw.driver_connection is not None
+            kept.append(await raw.driver_connection.execute("SELECT 1 UNION ALL SELECT 2"))
+            begun.set()
+            await (await session.connection()).execute(text(_SLOW))
+
+    writing = asyncio.create_task(write())
+    await begun.wait()
+    writing.cancel()
+    _, cut_off = await asyncio.gather(asyncio.sleep(0), writing, return_exceptions=True)
+    assert isinstance(cut_off, asyncio.CancelledError)
+    async with database.write() as session:
+        await (await session.connection()).execute(text("CREATE TABLE t (a)"))
     await database.close()

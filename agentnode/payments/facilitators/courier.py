@@ -74,7 +74,8 @@ class Courier:
                         self._busy[entry.id] = asyncio.create_task(self._carried(entry, claim))
                 await self._pause()
         finally:
-            await asyncio.shield(self._claims.release(claim))
+            with contextlib.suppress(Unavailable):  # the lease runs out by itself, and a cancellation is not lost
+                await asyncio.shield(self._claims.release(claim))
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
