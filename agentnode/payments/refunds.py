@@ -182,7 +182,9 @@ class Refunds:
         if await self._chain.authorization_used(offered.asset, offered.payer, offered.nonce):
             planned_block = receipt.block_number  # an older database was restored: the chain has paid it back already
         elif await self._chain.balance(offered.asset, offered.payer) < amount_atomic:
-            raise RefundUnfunded
+            if await self.of_receipt(receipt.id) is None:  # else another gave it at the same moment, and it is paid
+                raise RefundUnfunded
+            return
         row = Refund(
             id=f"rfnd_{offered.nonce[2:34]}",
             receipt_id=receipt.id,
