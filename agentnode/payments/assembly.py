@@ -36,6 +36,7 @@ from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.sending import Sending
 from agentnode.payments.spends import Spends
 from agentnode.payments.transfers import Transfers
+from agentnode.payments.witness import Witness
 from agentnode.settings import Settings
 from ledger.clock import Clock
 from ledger.database import Database
@@ -205,6 +206,7 @@ async def open_payments(
             journal,
             *(ends, transfers, proofs, broadcaster, chain, claims, clock),
             *(asset, pay_to, account.address, terms.quote_life_s),
+            witness=Witness(settings.data / "journal.beat"),
         ),
         stations=(own, *others.values()),
         broadcaster=broadcaster,

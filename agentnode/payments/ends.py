@@ -55,15 +55,18 @@ class Ends:
             session.add(entry)
         self._journal.point("unclaimed")
 
-    async def searched(self, network: str, block: int, older: bool = False) -> None:
-        """Up to this block the chain was searched; `older` where it knows payments of ours that we do not."""
+    async def searched(self, network: str, block: int, older: bool = False) -> int:
+        """Up to this block the chain was searched; `older` where this database has forgotten what was. The beat."""
         async with self._database.write() as session:
             mark = await session.get(JournalMark, network) or JournalMark(network=network, searched_block=block)
             mark.searched_block = max(mark.searched_block, block)
-            if older and mark.older_at_us is None:
+            mark.beat += 1
+            if older:
                 mark.older_at_us = self._clock.now_us()
             session.add(mark)
+            beat = mark.beat
         self._journal.point("searched")
+        return beat
 
     async def _change(self, entry: Settlement, name: str, **values: Any) -> bool:
         async with self._database.write() as session:

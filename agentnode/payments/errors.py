@@ -23,6 +23,7 @@ AnswerNotKept         404  ANSWER_NOT_KEPT: who signed in has bought no answer t
 RefundTooLate         409  REFUND_TOO_LATE: the receipt's window for refunds has closed
 NothingToRefund       409  NOTHING_TO_REFUND: the receipt has nothing left
 ReceiptInUse          409  RECEIPT_IN_USE: work under way holds some of it
+ReceiptNotBelieved    409  RECEIPT_NOT_BELIEVED: a restored database may have forgotten what was spent of it
 RefundUnfunded        503  REFUND_UNFUNDED: the wallet that payments go to has too little
 PaymentsAbsent        503  CHAIN_UNAVAILABLE: this node has no chain to be paid on
 """
@@ -298,6 +299,19 @@ class ReceiptInUse(Conflict):
 
     def __init__(self, receipt_id: str) -> None:
         super().__init__(f"work under way holds some of {receipt_id}; ask again when it has ended")
+
+
+class ReceiptNotBelieved(Conflict):
+    """The database was restored from an older copy, in which what was spent may look unspent."""
+
+    code = "RECEIPT_NOT_BELIEVED"
+    should_retry = False
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(
+            f"{receipt_id} is older than this node's restored database, which may have forgotten what was spent of it; "
+            "its operator can give back what is left"
+        )
 
 
 class RefundUnfunded(Unavailable):

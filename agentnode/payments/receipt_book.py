@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from agentnode.payments.booking import OPERATOR, shares
-from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.errors import PaymentRefused, ReceiptNotBelieved
 from agentnode.payments.journal import Journal
 from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
 from agentnode.payments.requirement import PaymentRequirement
@@ -77,6 +77,12 @@ class ReceiptBook:
     async def get(self, receipt_id: str) -> Receipt | None:
         found = await self._read(_MADE.where(PaymentReceipt.id == receipt_id))
         return found[0] if found else None
+
+    async def check_remembered(self, receipt: Receipt) -> None:
+        """Raises ReceiptNotBelieved where a restored, older database may have forgotten what was spent of it."""
+        mark = await self._journal.mark(receipt.network)
+        if mark is not None and mark.older_at_us is not None and receipt.settled_at_us <= mark.older_at_us:
+            raise ReceiptNotBelieved(receipt.id)
 
     async def of_payment(self, payment_id: str) -> Receipt | None:
         """The one that was made of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ from agentnode.payments.journal import Journal, Mined
 from agentnode.payments.proof import Proof, Unclear, mined
 from agentnode.payments.tables import Settlement
 from agentnode.payments.transfers import Transfers
+from agentnode.payments.witness import Witness
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.errors import Unavailable
 from ledger.ids import new_id
@@ -47,6 +49,7 @@ class Reconciler:
         payee: str,
         sender: str,
         buyers_come_s: int,
+        witness: Witness,
     ) -> None:
         self._journal = journal
         self._ends = ends
@@ -60,13 +63,21 @@ class Reconciler:
         self._payee = payee.lower()
         self._sender = sender.lower()
         self._buyers_come_s = buyers_come_s
+        self._witness = witness
         self._searched_at_us = 0
 
     async def start(self) -> None:
         """Before paid work is served: what was paid to this node and is not in its journal. Raises ChainUnavailable.
 
-        A database that was restored from an older copy has forgotten payments. The chain has not.
+        A database that was restored from an older copy has forgotten payments. The chain has not; and what the chain
+        does not know, such as spent receipts, is not believed from then on (`ReceiptBook.check_remembered`).
         """
+        network = self._asset.network
+        kept = await asyncio.to_thread(self._witness.last)  # before the mark, which another process may move meanwhile
+        mark = await self._journal.mark(network)
+        if mark is not None and kept > mark.beat:
+            _log.warning("the database is older than its data folder: what receipts had left is not believed")
+            await self._ends.searched(network, mark.searched_block, older=True)
         await self._search()
 
     async def tick(self) -> None:
@@ -146,6 +157,7 @@ class Reconciler:
         mark = await self._journal.mark(network)
         newest = await self._journal.newest_block(network) if mark is None else None
         first = mark.searched_block + 1 if mark is not None else (head if newest is None else newest) + 1
+        beat = 0
         while first <= head:
             last = min(first + _BLOCKS_AT_ONCE - 1, head)
             logs = await self._chain.transfers_to(self._asset.address, self._payee, first, last)
@@ -157,10 +169,11 @@ class Reconciler:
                     head = last = unknown[0].planned_block - 1
                     break
                 older = await self._forgotten(tx_hash, unknown) or older
-            await self._ends.searched(network, last, older)
+            beat = await self._ends.searched(network, last, older)
             first = last + 1
-        if mark is None:
-            await self._ends.searched(network, head)
+        if mark is None or not beat:
+            beat = await self._ends.searched(network, head)
+        await asyncio.to_thread(self._witness.write, beat)
         self._searched_at_us = self._clock.now_us()
 
     async def _mined_s(self, entry: Settlement) -> int:

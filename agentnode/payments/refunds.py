@@ -105,7 +105,7 @@ class Refunds:
     async def ask(self, payment_id: str, signature: str) -> Refunded:
         """As its payer, within the receipt's window. The same again: the same refund, and how far it has come.
 
-        Raises PaymentUnknown, SignatureInvalid, RefundTooLate, NothingToRefund, ReceiptInUse, RefundUnfunded,
+        Raises PaymentUnknown, SignatureInvalid, RefundTooLate, NothingToRefund, ReceiptInUse, RefundUnfunded, ReceiptNotBelieved,
         SettlementPending where the payment itself is not final, ComplianceBlocked, Unavailable.
         """
         receipt = await self._receipt(payment_id)
@@ -124,6 +124,8 @@ class Refunds:
         given = await self.of_receipt(receipt.id)
         if given is None and self._clock.now_us() > receipt.refundable_until_us:
             raise RefundTooLate(rfc3339(receipt.refundable_until_us))
+        if given is None:
+            await self._book.check_remembered(receipt)
         return await self._given(receipt, "payer")
 
     async def give(self, payment_id: str) -> Refunded:

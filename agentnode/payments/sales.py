@@ -214,6 +214,7 @@ class Sales:
             raise QuoteExpired
         if receipt.void:
             raise SettlementPending(receipt.payment_id)
+        await self._book.check_remembered(receipt)
         name = f"{receipt.id}:{spend.counter}"
         wanted = Wanted(name, receipt.payer, asked.input_hash, identifier_of(sent), receipt.id, spend.counter)
         begun = await self._deliveries.begin(wanted)

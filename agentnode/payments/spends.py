@@ -47,7 +47,8 @@ class Spends:
     async def pay(self, asked: PaymentRequirement, sent: SentPayment) -> Receipt:
         """Take a spend for a task; the same again is answered as before.
 
-        Raises PaymentRefused (the receipt is as it was), QuoteExpired, SettlementPending while its transfer is undone.
+        Raises PaymentRefused (the receipt is as it was), QuoteExpired, SettlementPending while its transfer is undone,
+        ReceiptNotBelieved.
         """
         spend = read_spend(sent, asked)
         receipt = await self._book.get(spend.receipt_id)
@@ -56,6 +57,7 @@ class Spends:
             raise PaymentRefused("INVALID_SIGNATURE", "the signature is not this receipt's payer's over this spend")
         if receipt.void:
             raise SettlementPending(receipt.payment_id)
+        await self._book.check_remembered(receipt)
         try:
             async with self._database.write() as session:
                 if not await self._is_taken(session, asked, spend):

@@ -131,8 +131,10 @@ class JournalMark(Row, table=True):
     network: str = Field(primary_key=True)
     searched_block: int = Field(sa_type=BigInteger)
     older_at_us: int | None = Field(default=None, sa_type=BigInteger)
-    """When the chain first showed payments that this node had sent and this database does not know: it is a restored,
-    older one."""
+    """When it was seen that this database is a restored, older one: the chain showed payments that this node had sent
+    and it does not know, or the data folder a later beat."""
+    beat: int = Field(default=0, sa_type=BigInteger)
+    """Counts the searches; the data folder keeps the last count too."""
 
 
 class SettlementAttempt(Row, table=True):

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
-from payments_world import World, signed_payload
+from payments_world import OpenWallets, World, opened, signed_payload
 from test_onchain import books
 from test_refunds import asked as refund_asked
 from test_refunds import paid_over
 
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt
+from agentnode.payments.errors import ReceiptNotBelieved
 from ledger.accounts import receipt_budget
 from ledger.clock import SystemClock
+from ledger.database import Database
 from ledger.spend import Spend
+from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement
+from trust.keys import NodeKeys
 from trust.signatures import eip712, jws
 
 
@@ -113,6 +120,40 @@ async def test_the_price_of_a_failed_task_is_the_payers_again(world: World) -> N
     assert (world.usdc(payer.address), await books(world)) == (1_000_000, [])
     await gate.book(asked.task_id)  # the node bears it
     assert await books(world) == []
+
+
+@pytest.mark.parametrize("folder_is_kept", [True, False])
+async def test_a_restored_older_database_spends_no_receipt_twice(
+    chain: ChainProcess, database: Database, tmp_path: Path, folder_is_kept: bool
+) -> None:
+    """Spent after the copy was made: the data folder, or the chain, says that it is older; later ones are good."""
+    backup, wallets, keys = tmp_path / "backup.db", OpenWallets(), NodeKeys.open(tmp_path / "keys", "test")
+    async with opened(chain, database, tmp_path, wallets=wallets, keys=keys) as world:
+        await world.payments.reconciler.start()
+        payer, receipt = await paid_over(world)
+        with sqlite3.connect(database.path) as source:
+            source.execute("VACUUM INTO ?", [str(backup)])
+        if folder_is_kept:
+            await world.payments.reconciler.start()
+        else:
+            (tmp_path / "journal.beat").unlink()
+            price = await world.require()
+            await world.submit(price, signed_payload(chain, chain.funded("1"), price))
+        task = await world.require()
+        await world.submit(task, spend_payload(payer, receipt, 1, task))
+    shutil.copy(backup, tmp_path / "restored.db")
+    restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
+    async with opened(chain, restored, tmp_path, wallets=wallets, keys=keys) as world:
+        await world.payments.reconciler.start()
+        task = await world.require()
+        with pytest.raises(ReceiptNotBelieved):
+            await world.submit(task, spend_payload(payer, receipt, 1, task))
+        with pytest.raises(ReceiptNotBelieved):
+            await refund_asked(world, payer, receipt)
+        later, fresh = await paid_over(world)
+        await world.submit(task, spend_payload(later, fresh, 1, task))
+        assert (await world.payments.refunds.give(receipt.payment_id)).paid
+    await restored.close()
 
 
 def test_over_a2a_a_task_that_failed_pays_the_next_one(failing: NodeProcess) -> None:
