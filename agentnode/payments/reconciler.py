@@ -73,7 +73,8 @@ class Reconciler:
         does not know, such as spent receipts, is not believed from then on (`ReceiptBook.check_remembered`).
         """
         network = self._asset.network
-        kept = await asyncio.to_thread(self._witness.last)  # before the mark, which another process may move meanwhile
+        # Before the mark, which another process may move on meanwhile.
+        kept = await asyncio.to_thread(self._witness.last)
         mark = await self._journal.mark(network)
         if mark is not None and kept > mark.beat:
             _log.warning("the database is older than its data folder: what receipts had left is not believed")
