@@ -105,8 +105,8 @@ class Refunds:
     async def ask(self, payment_id: str, signature: str) -> Refunded:
         """As its payer, within the receipt's window. The same again: the same refund, and how far it has come.
 
-        Raises PaymentUnknown, SignatureInvalid, RefundTooLate, NothingToRefund, ReceiptInUse, RefundUnfunded, ReceiptNotBelieved,
-        SettlementPending where the payment itself is not final, ComplianceBlocked, Unavailable.
+        Raises PaymentUnknown, SignatureInvalid, RefundTooLate, NothingToRefund, ReceiptInUse, RefundUnfunded,
+        ReceiptNotBelieved, SettlementPending where the payment is not final, ComplianceBlocked, Unavailable.
         """
         receipt = await self._receipt(payment_id)
         if not await self._signed(receipt, signature):
