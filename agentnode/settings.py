@@ -86,6 +86,8 @@ class Settings(BaseModel):
     facilitators: list[dict[str, Any]] = []
     """`[[facilitators]]` tables (`agentnode.payments.facilitators.configured`); none: our own queue."""
     facilitator_timeout_s: float = Field(default=30, gt=0)
+    verify_recent_s: float = Field(default=2.0, ge=0, le=60)
+    verify_recent_usd: str = "0.10"
     open_facilitator_gas_ether_per_day: str = Field(default="0", pattern=r"^[0-9]{1,6}(\.[0-9]{1,18})?$")
     """What the node pays for settlements of other sellers in a UTC day, on a chain where gas costs something."""
     compliance_file: str = ""

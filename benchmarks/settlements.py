@@ -1,8 +1,8 @@
 """Settlements a second: this node's facilitator beside the x402 package's, on one chain, at 1, 32, 1,000 at once.
 
 The chains are the embedded one (py-evm: no mempool) and Anvil, from its npm package. `rpc` is JSON-RPC calls a
-settlement, `http` the exchanges they came in: ours go by the batch. Verification is with simulation. Every settlement
-is judged by the payee's balance. Prints one JSON line.
+settlement, `http` the exchanges they came in: ours go by the batch. `verify` is with simulation, `verify_recent` of a
+payer whose balance was seen within the minute. Every settlement is judged by the payee's balance. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from agentnode.migrations import LOCATIONS
 from agentnode.payments.broadcaster import Broadcaster
 from agentnode.payments.compliance import Every
 from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Route, Routes
 from agentnode.payments.journal import Journal
 from agentnode.payments.networks import EMBEDDED
@@ -182,22 +183,27 @@ async def official(run: Run, sender: LocalAccount) -> None:
 
 
 async def ours(run: Run, sender: LocalAccount, folder: Path) -> None:
-    async with _facilitator(run.chain, sender, folder) as facilitator:
+    for name, recent_s in (("verify_recent", 60), ("verify", 0)):
+        async with _facilitator(run.chain, sender, folder, recent_s) as facilitator:
+
+            async def verify(body: Body, facilitator: LocalFacilitator = facilitator) -> bool:
+                return bool((await facilitator.verify_request(body))["isValid"])
+
+            await run.verify(name, verify)
+    async with _facilitator(run.chain, sender, folder, 0) as facilitator:
 
         async def settle(body: Body) -> bool:
             return bool((await facilitator.settle_request(body))["success"])
 
-        async def verify(body: Body) -> bool:
-            return bool((await facilitator.verify_request(body))["isValid"])
-
-        await run.verify("verify", verify)
         await run.measure("at_1", _ONE_BY_ONE, 1, settle)
         await run.measure("at_32", _AT_ONCE, _AT_ONCE, settle)
         await run.measure("at_1000", _MANY, _MANY, settle, rounds=1)
 
 
 @contextlib.asynccontextmanager
-async def _facilitator(rpc_url: str, sender: LocalAccount, folder: Path) -> AsyncIterator[LocalFacilitator]:
+async def _facilitator(
+    rpc_url: str, sender: LocalAccount, folder: Path, recent_s: float
+) -> AsyncIterator[LocalFacilitator]:
     clock, database = SystemClock(), Database(f"sqlite:///{folder / 'node.db'}")
     await database.upgrade(LOCATIONS)
     claims = Claims(database, clock, "bench")
@@ -207,8 +213,11 @@ async def _facilitator(rpc_url: str, sender: LocalAccount, folder: Path) -> Asyn
     sending = Sending(journal, broadcaster, chain, Proof(chain, clock, wall_clock=True), sender, clock)
     queue = asyncio.create_task(SignerQueue(journal, sending, claims, clock).run())
     try:
-        overtaken = Overtaken(journal, chain, ASSET, clock, 600, sender.address)
-        yield LocalFacilitator(scheme, journal, ASSET, sender.address, nobody, 120, clock, routes, Every([]), overtaken)
+        yield LocalFacilitator(
+            *(scheme, journal, ASSET, sender.address, nobody, 120, clock, routes, Every([])),
+            Overtaken(journal, chain, ASSET, clock, 600, sender.address),
+            RecentPayers(journal, chain, ASSET, clock, recent_s, 10**6),
+        )
     finally:
         queue.cancel()
         await asyncio.gather(queue, return_exceptions=True)

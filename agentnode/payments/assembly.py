@@ -20,6 +20,7 @@ from agentnode.payments.facilitators.courier import Courier
 from agentnode.payments.facilitators.front import Facilitator
 from agentnode.payments.facilitators.gas import WEI_PER_ETHER, GasBudget
 from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Routes
 from agentnode.payments.gate import TollGate
 from agentnode.payments.journal import Journal
@@ -41,7 +42,7 @@ from agentnode.settings import Settings
 from ledger.clock import Clock
 from ledger.database import Database
 from ledger.events import Events
-from ledger.money import Asset
+from ledger.money import Asset, usd_nanos
 from ledger.spend import Spend
 from ledger.work import Claims
 from trust.chain import ChainView
@@ -163,13 +164,12 @@ async def open_payments(
 
     def facilitator_on(station: Station) -> LocalFacilitator:
         free = station.asset.network == EMBEDDED
+        at = (journal, station.chain, station.asset, clock)
+        most_atomic = station.asset.atomic_from_nanos(usd_nanos(settings.verify_recent_usd, "verify_recent_usd"))
         return LocalFacilitator(
             *(station.scheme, journal, station.asset, account.address, pay_to, terms.settle_timeout_s, clock),
-            *(
-                routes,
-                compliance,
-                Overtaken(journal, station.chain, station.asset, clock, terms.quote_life_s, account.address),
-            ),
+            *(routes, compliance, Overtaken(*at, terms.quote_life_s, account.address)),
+            RecentPayers(*at, settings.verify_recent_s, most_atomic),
             None if free else gas,
         )
 

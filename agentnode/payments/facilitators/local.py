@@ -11,6 +11,7 @@ from typing import Any
 from agentnode.payments.compliance import Compliance
 from agentnode.payments.errors import FacilitatorAbsent, PaymentRefused, SettlementPending
 from agentnode.payments.facilitators.gas import GasBudget
+from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import OWN, Routes
 from agentnode.payments.journal import Carriage, Journal, Plan
 from agentnode.payments.overtaken import Overtaken
@@ -38,6 +39,7 @@ class LocalFacilitator:
         routes: Routes,
         compliance: Compliance,
         overtaken: Overtaken,
+        recent: RecentPayers,
         gas: GasBudget | None = None,
     ) -> None:
         self._scheme = scheme
@@ -50,6 +52,7 @@ class LocalFacilitator:
         self._routes = routes
         self._compliance = compliance
         self._overtaken = overtaken
+        self._recent = recent
         self._gas = gas
 
     async def settle(self, payment_id: str, offered: Authorization, asked: PaymentRequirement) -> Settlement:
@@ -85,16 +88,21 @@ class LocalFacilitator:
         return ended
 
     async def verify_request(self, body: Any) -> dict[str, Any]:
-        """`POST /facilitator/verify`: a VerifyResponse. Raises InvalidInput naming the member that is off."""
+        """`POST /facilitator/verify`: a VerifyResponse. Raises InvalidInput naming the member that is off.
+
+        `stateAgeMs` says how long ago the chain was asked about the payer: 0 where it was for this.
+        """
         asked, outer = _external(body, self._asset)
         try:
             offered = self._read(outer, asked)
-            payload, requirements = _library_shapes(offered, asked.accepts_v2())
-            payer = await self._scheme.verify(payload, requirements, offered)
+            age_ms = await self._recent.age_ms(offered)
+            if age_ms is None:
+                payload, requirements = _library_shapes(offered, asked.accepts_v2())
+                await self._recent.saw(offered, await self._scheme.verify(payload, requirements, offered))
             await self._compliance.check(offered.payer, offered.payee)
         except PaymentRefused as refused:
             return {"isValid": False, "invalidReason": refused.x402_code, "invalidMessage": refused.reason}
-        return {"isValid": True, "payer": payer}
+        return {"isValid": True, "payer": _checksummed(offered)["authorization"]["from"], "stateAgeMs": age_ms or 0}
 
     async def settle_request(self, body: Any) -> dict[str, Any]:
         """`POST /facilitator/settle`: a SettleResponse, the same again for the same payload."""

@@ -52,15 +52,18 @@ class ExactScheme:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def verify(self, payload: PaymentPayload, requirements: PaymentRequirements, offered: Authorization) -> str:
-        """The payer's address. Raises PaymentRefused or, where it is not known, ChainUnavailable."""
+    async def verify(
+        self, payload: PaymentPayload, requirements: PaymentRequirements, offered: Authorization
+    ) -> DryRun:
+        """What the chain says of it. Raises PaymentRefused or, where it is not known, ChainUnavailable."""
         from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme
 
-        signer = self._signer.after(await self._tried(offered))
+        seen = await self._tried(offered)
+        signer = self._signer.after(seen)
         answer = await self._in_thread(signer, ExactEvmScheme(signer).verify, payload, requirements)
         if not answer.is_valid:
             raise refusal(str(answer.invalid_reason))
-        return str(answer.payer)
+        return seen
 
     async def plan(
         self,
