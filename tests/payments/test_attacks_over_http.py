@@ -19,8 +19,10 @@ from paid_http import CHAT, Buyer, chat, decoded, encoded
 from rpc_proxy import RpcProxy, refused
 from strangers import by_stranger
 from test_mutated_payloads import mutated
+from test_refunds import ask_over_http
 
 from agentnode.devchain.artifacts import artifact
+from ledger.money import usd_nanos
 from tests.devchain.devchain_process import ChainProcess, authorization
 from tests.rounds import rounds
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement, usdc
@@ -286,6 +288,34 @@ def test_what_somebody_else_broadcast_first_buys_its_work_once(
     told = node.pay(tasks[1], {**paid, "accepted": requirement(tasks[1])})
     assert told["status"]["message"]["metadata"]["x402.payment.error"] == "DUPLICATE_NONCE"
     assert (usdc(chain, buyer.account.address), usdc(chain, payer.address)) == (990_000, 990_000)
+
+
+def test_a_receipt_that_is_refunded_while_it_is_spent_is_worth_what_was_paid(buyer: Buyer, chain: ChainProcess) -> None:
+    """Spends and refunds of one receipt, all at once over two workers: what was used and what went back is the whole,
+    and the payment sent again buys nothing more."""
+    payload = buyer.payload(buyer.price(chat()))
+    settled = decoded(buyer.pay(chat(), payload), "payment-response")
+    path = f"/api/v2/receipts/{settled['receiptId']}"
+    payment_id, had = buyer.http.get(path).json()["payment_id"], usdc(chain, buyer.account.address)
+    spends = [buyer.spend_payload(buyer.price(chat(f"spend {n}")), settled, n) for n in range(1, 9)]
+
+    def act(n: int) -> int:
+        if n % 3 == 2:
+            return int(ask_over_http(buyer, settled, payment_id).status_code)
+        return int(buyer.pay(chat(f"spend {n - n // 3}"), spends[n - n // 3 - 1]).status_code)
+
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(act, range(1, 13)))
+    until = time.monotonic() + 30
+    while (given := ask_over_http(buyer, settled, payment_id)).status_code != 200:
+        assert time.monotonic() < until, given.text
+        time.sleep(0.2)
+    shown, back = buyer.http.get(path).json(), int(given.json()["amount"])
+    assert usdc(chain, buyer.account.address) == had + back
+    used = usd_nanos(shown["used_usd_exact"], "used_usd")
+    assert 9_999_000 < used + back * 1_000 <= 10_000_000, "less than one unit stays with the seller"
+    assert refusal(buyer.pay(chat(), payload)) == "DUPLICATE_NONCE"
+    assert buyer.spend(chat("after"), settled, 20).status_code == 402
 
 
 def test_a_claimed_transaction_of_somebody_else_buys_nothing(buyer: Buyer, chain: ChainProcess) -> None:
