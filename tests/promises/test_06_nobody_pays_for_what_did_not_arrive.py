@@ -108,7 +108,7 @@ def until_served(buyer: Buyer, payload: Any, timeout_s: float = 30) -> httpx.Res
 @pytest.mark.parametrize(
     ("step", "rule", "first"),
     [
-        ("verify", lambda r: 503 if r["method"] == "eth_call" else None, "not delivered and not charged"),
+        ("verify", lambda r: 503 if r["method"] == "eth_estimateGas" else None, "not delivered and not charged"),
         (
             "settle, refused",
             lambda r: refused("no") if r["method"] == "eth_sendRawTransaction" else None,
