@@ -140,7 +140,6 @@ async def test_a_transfer_that_does_not_pay_is_refused_and_says_why(world: World
     assert await world.submit(asked, claimed(chain, payer, accepts))
 
 
-@pytest.mark.database
 async def test_what_was_sent_over_the_price_is_the_payers_receipt(world: World) -> None:
     """The price is the operator's; the rest is in the receipt's purse."""
     payer, asked = world.chain.funded("1"), await world.require()
@@ -153,7 +152,6 @@ async def test_what_was_sent_over_the_price_is_the_payers_receipt(world: World) 
     assert await received(world) == {"tenant": 10_000_000, "receipt": 15_000_000}
 
 
-@pytest.mark.database
 async def test_a_transfer_counts_once_it_is_deep_enough(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:

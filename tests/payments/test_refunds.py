@@ -86,7 +86,6 @@ async def test_who_is_not_the_payer_gets_nothing(world: World) -> None:
     assert len(await world.journal()) == 1
 
 
-@pytest.mark.database
 async def test_the_payer_asks_within_the_window_the_operator_gives_whenever(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:
@@ -136,7 +135,6 @@ async def test_a_wallet_without_money_burns_no_receipt(chain: ChainProcess, data
         assert (await asked(world, payer, receipt)).paid
 
 
-@pytest.mark.database
 async def test_a_refund_that_failed_is_owed_until_it_is_paid(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:
