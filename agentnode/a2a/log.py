@@ -6,8 +6,6 @@ of a flush. A refusal does not undo its neighbours; an unexpected error replays 
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
@@ -24,6 +22,7 @@ from agentnode.push import Told
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import Unavailable
+from ledger.together import Together
 from ledger.vault import Vault, VaultItem
 
 CONTENT_LIFE_S = 24 * 3600
@@ -93,37 +92,22 @@ class TaskLog:
         self._clock = clock
         self._hints = hints
         self._announcer = announcer
-        self._waiting: deque[tuple[_Write, asyncio.Future[Written]]] = deque()
-        self._flusher: asyncio.Task[None] | None = None
+        self._writes = Together(self._written, _MOST_AT_ONCE)
 
     async def create(self, task: Task, events: Sequence[Event], bind: Bind | None = None) -> Written:
         """A new task with its first events; where its `open_key` is already at work, that task and no events."""
-        return await self._write(_Create(task, events, bind))
+        return await self._writes.ask(_Create(task, events, bind))
 
     async def alter(self, task_id: str, rule: Rule, bind: Bind | None = None) -> Written:
         """What the rule decides, written. Raises TaskMissing, TaskEnded, and what the rule raises."""
-        return await self._write(_Alter(task_id, rule, bind))
+        return await self._writes.ask(_Alter(task_id, rule, bind))
 
-    async def _write(self, write: _Write) -> Written:
-        answer: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
-        self._waiting.append((write, answer))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        return await answer
-
-    async def _flush(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
-            outcomes = await self._commit_or_replay([write for write, _ in batch])
-            for (_, answer), outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, Written):
-                    self._tell(outcome)
-                if answer.done():  # its caller went away; what was written stays
-                    continue
-                if isinstance(outcome, Written):
-                    answer.set_result(outcome)
-                else:
-                    answer.set_exception(outcome)
+    async def _written(self, writes: list[_Write]) -> list[Written | Exception]:
+        outcomes = await self._commit_or_replay(writes)
+        for outcome in outcomes:
+            if isinstance(outcome, Written):
+                self._tell(outcome)
+        return outcomes
 
     def _tell(self, written: Written) -> None:
         if written.events:
