@@ -400,8 +400,8 @@ def test_no_upstream_is_perfect_and_requests_are_answered(order: tuple[str, ...]
     assert sum(each.began for each in outcomes) >= 9_980
     assert max(len(each.attempts) for each in outcomes) <= MOST_ATTEMPTS
     assert sum(len(each.attempts) for each in outcomes[200:]) <= 12_000
-    asked = sum("dead" in each.attempts for each in outcomes)  # never where it ranks last and the rest is good enough
-    assert not asked or any(name == "dead" for name, _, _, _ in simulation.changes)
+    asked = sum("dead" in each.attempts for each in outcomes)
+    assert asked < 10 or any(name == "dead" for name, _, _, _ in simulation.changes), "nobody learned that it is dead"
 
 
 def test_an_upstream_that_comes_back_is_found_again() -> None:
