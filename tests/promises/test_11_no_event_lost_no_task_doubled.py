@@ -219,7 +219,7 @@ async def _ends_at(
     while not bought.seen or "error" in bought.seen[-1][1]:  # it is in the hands of who is gone, for a while yet
         bought.seen.clear()
         await pay(http, origin, bought)
-        if "error" in bought.seen[-1][1]:
+        if bought.seen and "error" in bought.seen[-1][1]:
             assert "SETTLEMENT_PENDING" in json.dumps(bought.seen) or "TASK_BUSY" in json.dumps(bought.seen)
     if not ended(bought):
         rest: list[Any] = []
