@@ -47,7 +47,7 @@ def check(
         out = console()
         for one in checks:
             mark = "[green]✓[/]" if one.ok else "[bold red]✗[/]"
-            out.print(f"{mark} {one.claim}: {one.seen}", soft_wrap=True, emoji=False)
+            out.print(f"{mark} {one.claim}: {one.seen}", soft_wrap=True)
         out.print(asked, style="dim", soft_wrap=True)
     raise typer.Exit(REFUSED if failed else 0)
 

@@ -17,7 +17,7 @@ REFUSED, UNCLEAR = 1, 3
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)  # Rich would show `did:key:` with a picture
 
 
 def print_json(document: Any) -> None:

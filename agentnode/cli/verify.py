@@ -44,16 +44,14 @@ def verify(
         out = console()
         for check in checks:
             mark = "[green]✓[/]" if check.ok else "[bold red]✗[/]"
-            out.print(
-                f"{mark} line {check.line:<3} {_plain(check.kind):<12} {check.claim}", soft_wrap=True, emoji=False
-            )
+            out.print(f"{mark} line {check.line:<3} {_plain(check.kind):<12} {check.claim}", soft_wrap=True)
             if check.seen:
-                out.print(f"             {_plain(check.seen)}", soft_wrap=True, emoji=False, style="red")
+                out.print(f"             {_plain(check.seen)}", soft_wrap=True, style="red")
         names = ", ".join(dict.fromkeys(f"{_plain(check.kind)} (line {check.line})" for check in failed))
         out.print(
             f"\n[bold red]does not hold:[/] {names}" if failed else f"\n[bold green]holds[/]: {len(checks)} checks"
         )
-        out.print(f"sealed by {sealed_by or 'nobody: its seal does not hold'}", soft_wrap=True, emoji=False)
+        out.print(f"sealed by {sealed_by or 'nobody: its seal does not hold'}", soft_wrap=True)
         out.print(f"checked {how}", style="dim", soft_wrap=True)
     raise typer.Exit(REFUSED if failed else 0)
 
