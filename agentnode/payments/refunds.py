@@ -28,7 +28,8 @@ from agentnode.payments.errors import (
 from agentnode.payments.journal import Carriage, Journal, Plan
 from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
-from agentnode.payments.schemes.authorship import authorization_digest, signed_by
+from agentnode.payments.schemes.authorship import authorization_digest, signed_any
+from agentnode.payments.schemes.exact import transfer_call
 from agentnode.payments.submission import Authorization
 from agentnode.payments.tables import Refund, Settlement
 from ledger.accounts import move, receipt_budget, withdraw
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 _NEVER_CLOSES_S = 2**62
-_TRANSFER = bytes.fromhex("cf092995")
-"""transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"""
 _STATES = {"confirmed": "paid", "abandoned": "unclear"}
 AskedBy = Literal["payer", "operator"]
 
@@ -204,7 +203,7 @@ class Refunds:
             await self._burn(session, receipt, left_usd_nanos, row.amount_usd_nanos)
 
         carriage = Carriage(compliance_version=version)
-        plan = Plan(row.id, offered, _call(offered), planned_block, carriage)
+        plan = Plan(row.id, offered, "0x" + transfer_call(offered).hex(), planned_block, carriage)
         await self._journal.plan(plan, also=burn)
 
     async def _left(self, receipt: Receipt) -> tuple[int, int]:
@@ -251,18 +250,6 @@ class Refunds:
         return Authorization(**{**vars(unsigned), "signature": signed.signature.to_0x_hex()})
 
     async def _signed(self, receipt: Receipt, signature: str) -> bool:
-        for did in self._dids:
-            digest = eip712.digest(eip712.refund_typed_data(receipt.id, self._chain.chain_id, did))
-            if await signed_by(self._chain, receipt.payer, digest, signature):
-                return True
-        return False
-
-
-def _call(offered: Authorization) -> str:
-    from eth_abi.abi import encode
-
-    types = ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"]
-    times = (offered.valid_after_s, offered.valid_before_s)
-    nonce, signature = bytes.fromhex(offered.nonce[2:]), bytes.fromhex(offered.signature[2:])
-    values = [offered.payer, offered.payee, offered.amount_atomic, *times, nonce, signature]
-    return "0x" + (_TRANSFER + encode(types, values)).hex()
+        chain_id = self._chain.chain_id
+        digests = (eip712.digest(eip712.refund_typed_data(receipt.id, chain_id, did)) for did in self._dids)
+        return await signed_any(self._chain, receipt.payer, digests, signature)

@@ -18,7 +18,7 @@ from agentnode.payments.offers import Hasher, Offer, Quotes
 from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
 from agentnode.payments.requirement import PaymentRequirement
-from agentnode.payments.schemes.authorship import authorization_digest, signed_by
+from agentnode.payments.schemes.authorship import authorization_digest, signed_any, signed_by
 from agentnode.payments.schemes.onchain import NamedClaim, read_claim
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend
 from agentnode.payments.signed_terms import SignedTerms
@@ -223,11 +223,8 @@ class Sales:
         return Sale(receipt, asked.price_usd_nanos, begun, sent.dialect, asked.resource)
 
     async def _signed(self, receipt: Receipt, spend: ReceiptSpend, asked: PaymentRequirement) -> bool:
-        for authority in self._keys.dids:
-            digest = spend.digest(asked, self._chain.chain_id, authority)
-            if await signed_by(self._chain, receipt.payer, digest, spend.signature):
-                return True
-        return False
+        digests = (spend.digest(asked, self._chain.chain_id, did) for did in self._keys.dids)
+        return await signed_any(self._chain, receipt.payer, digests, spend.signature)
 
     async def _payment_id(self, offered: Offered, asked: PaymentRequirement, identifier: str | None) -> str:
         """One authorisation for one request has one id, which only the node can make and the payer gets to know.

@@ -128,11 +128,13 @@ class Sending:
         asked = [e for e in entries if e not in late and e not in tired]
         doomed = [Doomed(e, "the authorisation's window closed before it could be sent") for e in late]
         doomed += [Doomed(e, e.failure) for e in tired]
-        fresh = {e.id: e.gas for e in asked if e.gas is not None and self._just_tried(e)}
-        stale = [e for e in asked if e.id not in fresh]
-        needs: list[int | RpcRefused] = [*fresh.values(), *await self._broadcaster.gas(self.address, _calls(stale))]
+        needs: dict[str, int | RpcRefused] = {e.id: e.gas for e in asked if e.gas is not None and self._just_tried(e)}
+        stale = [e for e in asked if e.id not in needs]
+        told = await self._broadcaster.gas(self.address, _calls(stale))
+        needs |= {entry.id: need for entry, need in zip(stale, told, strict=True)}
         gas: dict[str, int] = {}
-        for entry, need in zip([e for e in asked if e.id in fresh] + stale, needs, strict=True):
+        for entry in asked:
+            need = needs[entry.id]
             if isinstance(need, RpcRefused) and need.reverted:
                 doomed.append(Doomed(entry, need.message))
             elif isinstance(need, RpcRefused):

@@ -19,7 +19,7 @@ from agentnode.payments.journal import Journal
 from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.receipts import Receipt
 from agentnode.payments.requirement import PaymentRequirement
-from agentnode.payments.schemes.authorship import signed_by
+from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend, worth_usd_nanos
 from agentnode.payments.tables import UNPAID_POINTS, Delivery, PaymentIntent, Settlement
 from ledger.accounts import fund, move, receipt_budget, withdraw
@@ -157,11 +157,8 @@ class Spends:
         return (await session.exec(asked)).first()
 
     async def _signed(self, receipt: Receipt, spend: ReceiptSpend, asked: PaymentRequirement) -> bool:
-        for authority in self._dids:
-            digest = spend.digest(asked, self._chain.chain_id, authority)
-            if await signed_by(self._chain, receipt.payer, digest, spend.signature):
-                return True
-        return False
+        digests = (spend.digest(asked, self._chain.chain_id, did) for did in self._dids)
+        return await signed_any(self._chain, receipt.payer, digests, spend.signature)
 
 
 def _for_task(receipt: Receipt, payment_id: str, task_id: str) -> Receipt:

@@ -11,7 +11,7 @@ from agentnode.payments.journal import Carriage, Journal, Plan
 from agentnode.payments.networks import chain_id_of
 from agentnode.payments.proof import Proof, mined
 from agentnode.payments.requirement import PaymentRequirement
-from agentnode.payments.schemes.authorship import signed_by
+from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, claimed_id, senders
 from agentnode.payments.tables import Settlement
 from ledger.clock import SECOND_US, Clock
@@ -83,8 +83,5 @@ class Transfers:
 
     async def _signed(self, payer: str, claim: TransferClaim, asked: PaymentRequirement) -> bool:
         chain_id = chain_id_of(asked.asset.network)
-        for did in self._dids:
-            digest = claim.digest(claimed_id(asked), chain_id, did)
-            if await signed_by(self._chain, payer, digest, claim.signature):
-                return True
-        return False
+        digests = (claim.digest(claimed_id(asked), chain_id, did) for did in self._dids)
+        return await signed_any(self._chain, payer, digests, claim.signature)

@@ -7,6 +7,7 @@ read the nonce on chain must not get what it bought.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from agentnode.payments.networks import chain_id_of
 from agentnode.payments.submission import Authorization
@@ -29,6 +30,14 @@ async def signed_by(chain: ChainView, address: str, digest: bytes, signature: st
     except ValueError:
         return False
     return await chain.is_valid_signature(address, digest, raw)
+
+
+async def signed_any(chain: ChainView, address: str, digests: Iterable[bytes], signature: str) -> bool:
+    """Whether one of them, each naming another key of the node's: receipts outlive a rotation. As `signed_by`."""
+    for digest in digests:
+        if await signed_by(chain, address, digest, signature):
+            return True
+    return False
 
 
 def authorization_digest(offered: Authorization, asset: Asset) -> bytes:
