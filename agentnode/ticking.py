@@ -1,15 +1,28 @@
-"""APScheduler only ticks: what is due is claimed in the database, so that two workers never do the same thing."""
+"""What goes on beside the requests. APScheduler only ticks: what is due is claimed in the database, so that two workers
+never do the same thing."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 _log = logging.getLogger(__name__)
 
 Tick = tuple[float, Callable[[], Awaitable[Any]]]
+"""Seconds, and what is done each time that they have passed."""
+
+
+class Room(Protocol):
+    """What a node opens: it has work to do beside its requests, starts, and stops."""
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]: ...
+
+    def running(self) -> AbstractAsyncContextManager[None]: ...
 
 
 @contextlib.contextmanager
@@ -26,6 +39,17 @@ def scheduled(ticks: Sequence[Tick]) -> Iterator[None]:
         yield
     finally:
         scheduler.shutdown(wait=False)
+
+
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs `work`, which ends by itself only when it is cancelled, while the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _quietly(what: Callable[[], Awaitable[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.assembly import Fulfilment, open_engine
 from engine.attribution import attribution_of
 from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
 from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, Price, Rate, compare, cost_usd_nanos, picks
@@ -41,6 +42,7 @@ __all__ = [
     "CompletionRequest",
     "Embedder",
     "Engine",
+    "Fulfilment",
     "FundsInsufficient",
     "Hit",
     "Model",
@@ -67,6 +69,7 @@ __all__ = [
     "compare",
     "cost_usd_nanos",
     "embeddings_from_table",
+    "open_engine",
     "options_of",
     "picks",
     "record",

@@ -8,16 +8,17 @@ from fastapi import APIRouter
 
 from agentnode.api.auth import JsonBody
 from agentnode.payments import PaymentsAbsent
+from agentnode.payments.assembly import Payments
 from agentnode.payments.facilitators.front import Facilitator
 
 
-def router(facilitator: Facilitator | None) -> APIRouter:
+def router(paid: Payments | None) -> APIRouter:
     routes = APIRouter(prefix="/facilitator")
 
     def present() -> Facilitator:
-        if facilitator is None:
+        if paid is None:
             raise PaymentsAbsent
-        return facilitator
+        return paid.front
 
     @routes.post("/verify")
     async def verify(body: JsonBody) -> dict[str, Any]:

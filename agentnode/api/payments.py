@@ -8,15 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from agentnode.api.auth import JsonBody, Needs
-from agentnode.payments import Overview, PaymentsAbsent, Refunds, SignIns, TollGate, wanted_of
+from agentnode.payments import Overview, PaymentsAbsent, wanted_of
+from agentnode.payments.assembly import Payments
 from ledger.accounts import Caller
 from ledger.errors import InvalidInput
 
 
 def router(
-    gate: TollGate | None,
-    refunds: Refunds | None,
-    sign_ins: SignIns | None,
+    paid: Payments | None,
     origin: str,
     overview: Overview,
     needs: Needs,
@@ -32,26 +31,26 @@ def router(
 
     @routes.get("/{payment_id}")
     async def payment(payment_id: str) -> dict[str, Any]:
-        if gate is None or refunds is None:
+        if paid is None:
             raise PaymentsAbsent
-        refund = await refunds.of_payment(payment_id)
-        return await gate.status(payment_id) | {"refund": refund.shown() if refund is not None else None}
+        refund = await paid.refunds.of_payment(payment_id)
+        return await paid.gate.status(payment_id) | {"refund": refund.shown() if refund is not None else None}
 
     @routes.post("/{payment_id}/refund")
     async def refund(payment_id: str, body: JsonBody, request: Request, response: Response) -> dict[str, Any]:
-        if refunds is None or sign_ins is None:
+        if paid is None:
             raise PaymentsAbsent
         signature = body.get("signature")
         if signature is None and "authorization" in request.headers:
             caller = await caller_of(request.headers["authorization"])
             caller.require_any("admin")
             caller.require_operator()
-            given = await refunds.give(payment_id)
+            given = await paid.refunds.give(payment_id)
         elif signature is None:
-            payer = await sign_ins.needed(request.headers.raw, f"{origin}/api/v2/payments/{payment_id}/refund")
-            given = await refunds.ask_as(payment_id, payer)
+            payer = await paid.sign_ins.needed(request.headers.raw, f"{origin}/api/v2/payments/{payment_id}/refund")
+            given = await paid.refunds.ask_as(payment_id, payer)
         elif isinstance(signature, str):
-            given = await refunds.ask(payment_id, signature)
+            given = await paid.refunds.ask(payment_id, signature)
         else:
             raise InvalidInput("signature", "must be a string")
         response.status_code = 200 if given.paid else 202

@@ -7,27 +7,28 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from agentnode.evidence.charges import Charges
-from agentnode.payments import PaymentsAbsent, SignIns, Standings
+from agentnode.payments import PaymentsAbsent
+from agentnode.payments.assembly import Payments
 
 _PATH = "/api/v2/receipts"
 
 
-def router(standings: Standings | None, sign_ins: SignIns | None, origin: str, charges: Charges) -> APIRouter:
+def router(paid: Payments | None, origin: str, charges: Charges) -> APIRouter:
     routes = APIRouter(prefix=_PATH)
     uri = origin + _PATH
 
     @routes.get("")
     async def listed(request: Request) -> dict[str, Any]:
-        if standings is None or sign_ins is None:
+        if paid is None:
             raise PaymentsAbsent
-        payer = await sign_ins.needed(request.headers.raw, uri)
-        return {"object": "list", "data": [each.shown() for each in await standings.of_payer(payer)]}
+        payer = await paid.sign_ins.needed(request.headers.raw, uri)
+        return {"object": "list", "data": [each.shown() for each in await paid.standings.of_payer(payer)]}
 
     @routes.get("/{receipt_id}")
     async def receipt(receipt_id: str) -> dict[str, Any]:
-        if standings is None:
+        if paid is None:
             raise PaymentsAbsent
-        return (await standings.of(receipt_id)).shown()
+        return (await paid.standings.of(receipt_id)).shown()
 
     @routes.get("/{receipt_id}/charges/{event_id}")
     async def charge(receipt_id: str, event_id: str) -> dict[str, Any]:

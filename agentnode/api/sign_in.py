@@ -6,18 +6,18 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from agentnode.payments import PaymentsAbsent, SignIns
+from agentnode.payments import PaymentsAbsent
+from agentnode.payments.assembly import Payments
 
 
-def router(sign_ins: SignIns | None, uri: str) -> APIRouter:
-    """`uri` is what is signed in to."""
+def router(paid: Payments | None, origin: str) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/api/a2a/sign-in")
     async def challenge(response: Response) -> dict[str, Any]:
-        if sign_ins is None:
+        if paid is None:
             raise PaymentsAbsent
         response.headers["Cache-Control"] = "no-store"
-        return {"extensions": sign_ins.declared(uri)}
+        return {"extensions": paid.sign_ins.declared(f"{origin}/api/a2a")}
 
     return routes

@@ -1,6 +1,6 @@
 """Being the buyer: quote, hold, pay, follow, prove; and end by the chain what was left open."""
 
-from agentnode.hire.assembly import open_buyer
+from agentnode.hire.assembly import Hiring, open_buyer, open_hiring
 from agentnode.hire.buyer import Buyer
 from agentnode.hire.calls import Bind, Calls
 from agentnode.hire.card_keys import CardKeys
@@ -41,6 +41,7 @@ __all__ = [
     "ChatBuyer",
     "HireRefused",
     "HireRequest",
+    "Hiring",
     "ListedTerms",
     "ListingNotActive",
     "NetworkMismatch",
@@ -54,4 +55,5 @@ __all__ = [
     "WalletTooLow",
     "Wallets",
     "open_buyer",
+    "open_hiring",
 ]

@@ -1,20 +1,24 @@
-"""Puts the buyer together."""
+"""Puts the buyer together, and what is bought with it where the node's own upstreams are too busy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentnode.ground import Ground
 from agentnode.hire.buyer import FOLLOW_S, Buyer
 from agentnode.hire.calls import Calls
 from agentnode.hire.card_keys import CardKeys
 from agentnode.hire.cards import AgentCards
+from agentnode.hire.chat import ChatBuyer
 from agentnode.hire.ending import Ending
 from agentnode.hire.following import Following
 from agentnode.hire.paying import WINDOW_S, Payer
 from agentnode.hire.purse import DayOf, Purse
 from agentnode.hire.recovery import Recovery
 from agentnode.hire.wallet import Wallets
+from agentnode.ticking import Tick
 from bazaar import Bazaar
 from ledger.clock import Clock
 from ledger.database import Database
@@ -24,8 +28,43 @@ from mandates import Mandates
 from trust.web import GuardedClient
 
 if TYPE_CHECKING:
+    from agentnode.payments.assembly import Payments
     from agentnode.payments.compliance import Compliance
     from trust.chain import ChainView
+
+
+@dataclass(frozen=True)
+class Hiring:
+    """What the rest of the node needs of hiring."""
+
+    buyer: Buyer
+    chat: ChatBuyer
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]:
+        return ((2, self.buyer.settle_open_calls),)
+
+
+def open_hiring(ground: Ground, paid: Payments | None, mandates: Mandates, bazaar: Bazaar) -> Hiring:
+    """Without payments the node hires what is free."""
+    settings = ground.settings
+    buyer = open_buyer(
+        database=ground.database,
+        clock=ground.clock,
+        spend=ground.spend,
+        mandates=mandates,
+        bazaar=bazaar,
+        web=ground.web,
+        card_keys=CardKeys(ground.web, settings.card_keys, on_embedded_chain=settings.has_test_money),
+        wallets=ground.wallets,
+        chain=paid.chain if paid else None,
+        asset=paid.asset if paid else None,
+        day_of=ground.book.day,
+        reorg_margin_s=settings.reorg_margin_s,
+        compliance=paid.compliance if paid else None,
+        on_point=ground.on_point,
+    )
+    return Hiring(buyer, ChatBuyer(bazaar, buyer, ground.clock))
 
 
 def open_buyer(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from agentnode.ground import Ground, Wallets
 from agentnode.payments.assets import check_decimals, gas_from_faucet, usdc_of, usdt_of
 from agentnode.payments.broadcaster import Broadcaster
 from agentnode.payments.compliance import BlockedAddresses, Compliance, ComplianceService, Every
+from agentnode.payments.deliveries import Deliveries
 from agentnode.payments.ends import Ends
 from agentnode.payments.facilitators.configured import configured
 from agentnode.payments.facilitators.courier import Courier
@@ -33,21 +35,22 @@ from agentnode.payments.receipt_book import ReceiptBook
 from agentnode.payments.reconciler import Reconciler
 from agentnode.payments.refunds import Refunds
 from agentnode.payments.requirement import Terms
+from agentnode.payments.sales import Sales
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.sending import Sending
+from agentnode.payments.sign_in import SignIns
+from agentnode.payments.signed_terms import SignedTerms
 from agentnode.payments.spends import Spends
+from agentnode.payments.standing import Standings
+from agentnode.payments.toll import Toll
 from agentnode.payments.transfers import Transfers
 from agentnode.payments.witness import Witness
 from agentnode.settings import Settings
+from agentnode.ticking import Tick, beside
 from ledger.clock import Clock
-from ledger.database import Database
-from ledger.events import Events
 from ledger.money import Asset, usd_nanos
-from ledger.spend import Spend
-from ledger.work import Claims
 from trust.chain import ChainView
 from trust.errors import WalletExists
-from trust.keys import NodeKeys
 from trust.web import GuardedClient
 
 if TYPE_CHECKING:
@@ -61,19 +64,7 @@ _ANYWHERE = ("0.0.0.0/0", "::/0")
 """Facilitators stand where the operator says: only how long and how much they answer is bounded."""
 
 
-class Wallets(Protocol):
-    """The keystore. Opening an account takes a second."""
-
-    def create(self, name: str) -> str: ...
-
-    def put(self, name: str, private_key: str) -> str: ...
-
-    def address(self, name: str) -> str | None: ...
-
-    def account(self, name: str) -> LocalAccount: ...
-
-
-@dataclass
+@dataclass(frozen=True)
 class Payments:
     """What the rest of the node needs of a chain."""
 
@@ -87,15 +78,34 @@ class Payments:
     courier: Courier
     compliance: Every
     gate: TollGate
-    book: ReceiptBook
-    quotes: Quotes
-    transfers: Transfers
+    toll: Toll
+    sign_ins: SignIns
+    standings: Standings
     refunds: Refunds
     queue: SignerQueue
     reconciler: Reconciler
     stations: tuple[Station, ...]
     broadcaster: Broadcaster
     web: GuardedClient
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]:
+        return (
+            (5, self.reconciler.tick),
+            (60, self.routes.refresh),
+            (60, self.refunds.go_on),
+            (600, self.gate.forget_unpaid),
+            (600, self.sign_ins.forget),
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            await self.reconciler.start()
+            async with beside(self.run()):
+                yield
+        finally:
+            await self.close()
 
     async def run(self) -> None:
         """Until cancelled: our own queue, and what other facilitators carry."""
@@ -122,24 +132,16 @@ class Station:
     scheme: ExactScheme
 
 
-async def open_payments(
-    settings: Settings,
-    database: Database,
-    clock: Clock,
-    claims: Claims,
-    keys: NodeKeys,
-    wallets: Wallets,
-    spend: Spend,
-    events: Events,
-    on_point: Callable[[str], None],
-) -> Payments:
+async def open_payments(ground: Ground) -> Payments:
     """Raises ChainMismatch where another chain answers than the configured one, ChainUnavailable where none does."""
+    settings, database, clock, keys = ground.settings, ground.database, ground.clock, ground.keys
+    claims, wallets, spend = ground.claims, ground.wallets, ground.spend
     account = await asyncio.to_thread(_account, wallets, SENDER_WALLET)
     pay_to = await asyncio.to_thread(_address, wallets, PAYEE_WALLET)
     if settings.network == EMBEDDED:
         await gas_from_faucet(settings.rpc_url, account.address)
 
-    journal = Journal(database, clock, claims, on_point)
+    journal = Journal(database, clock, claims, ground.on_point)
     terms = Terms(
         settings.quote_life_s,
         settings.max_timeout_s,
@@ -178,6 +180,19 @@ async def open_payments(
     book, ends = ReceiptBook(database, journal, keys, terms.refund_window_s), Ends(journal, database, clock)
     transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
     spends = Spends(database, clock, journal, book, chain, keys.dids)
+    gate = TollGate(
+        *(database, clock, journal, facilitator, transfers, spends, assets, pay_to, book, terms, spend, ground.events)
+    )
+    refunds = Refunds(
+        *(database, clock, journal, book, chain, compliance, asset),
+        payer_account=lambda: wallets.account(PAYEE_WALLET),
+        dids=keys.dids,
+        depth=settings.confirmations,
+        settle_timeout_s=settings.settle_timeout_s,
+    )
+    deliveries = Deliveries(database, clock, ground.vault)
+    sales = Sales(gate, book, Quotes(keys, assets, pay_to, terms), transfers, deliveries, chain, spend, keys, clock)
+    sign_ins = SignIns(database, clock, keys, chain, asset.network)
     return Payments(
         chain=chain,
         asset=asset,
@@ -188,19 +203,11 @@ async def open_payments(
         routes=routes,
         courier=Courier(journal, routes, proofs, claims, clock),
         compliance=compliance,
-        gate=TollGate(
-            database, clock, journal, facilitator, transfers, spends, assets, pay_to, book, terms, spend, events
-        ),
-        book=book,
-        quotes=Quotes(keys, assets, pay_to, terms),
-        transfers=transfers,
-        refunds=Refunds(
-            *(database, clock, journal, book, chain, compliance, asset),
-            payer_account=lambda: wallets.account(PAYEE_WALLET),
-            dids=keys.dids,
-            depth=settings.confirmations,
-            settle_timeout_s=settings.settle_timeout_s,
-        ),
+        gate=gate,
+        toll=Toll(sales, sign_ins, SignedTerms(keys, clock) if settings.x402_offer_receipt else None),
+        sign_ins=sign_ins,
+        standings=Standings(book, deliveries, spend, refunds, assets),
+        refunds=refunds,
         queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
         reconciler=Reconciler(
             journal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.cache.asked import Asked, asked_of
-from engine.cache.cache import Cache, Hit
+from engine.cache.cache import Cache, Hit, KeyedHash
 from engine.cache.settings import CacheSettings
 
-__all__ = ["Asked", "Cache", "CacheSettings", "Hit", "asked_of"]
+__all__ = ["Asked", "Cache", "CacheSettings", "Hit", "KeyedHash", "asked_of"]

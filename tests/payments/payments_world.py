@@ -15,15 +15,13 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from sqlmodel import select
 
+from agentnode.ground import ground_on
 from agentnode.payments import PaymentRequirement, Receipt
 from agentnode.payments.assembly import Payments, open_payments
 from agentnode.payments.tables import Settlement
 from agentnode.settings import Settings, load
 from ledger.clock import SystemClock
 from ledger.database import Database
-from ledger.events import Events
-from ledger.spend import Spend
-from ledger.work import Claims
 from tests.devchain.devchain_process import ChainProcess, authorization
 from trust.keys import NodeKeys
 
@@ -111,12 +109,9 @@ async def opened(
     said: Settings = load({}, data=folder, chain=rpc_url or chain.url, **settings)
     clock = SystemClock()
     keys = keys or NodeKeys.open(folder / "keys", "test")
-    claims = Claims(database, clock, f"test-{time.monotonic_ns()}")
-    spend, events = Spend(database, clock, "test"), Events(database)
-    await spend.start()
-    payments = await open_payments(
-        said, database, clock, claims, keys, wallets or OpenWallets(), spend, events, on_point
-    )
+    ground = ground_on(said, database, clock, f"test-{time.monotonic_ns()}", keys, wallets or OpenWallets(), on_point)
+    await ground.spend.start()
+    payments = await open_payments(ground)
     running = asyncio.ensure_future(payments.run() if queue_runs else asyncio.Event().wait())
     try:
         yield World(chain, database, payments)
@@ -124,7 +119,8 @@ async def opened(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await payments.close()
-        await spend.close()
+        await ground.spend.close()
+        await ground.web.aclose()
 
 
 def stranger() -> LocalAccount:

@@ -11,14 +11,11 @@ import sys
 from pathlib import Path
 
 from agentnode.a2a import Skill, Skills, TaskRuntime
+from agentnode.ground import ground_on
 from agentnode.payments.assembly import PAYEE_WALLET, SENDER_WALLET, open_payments
 from agentnode.settings import load
 from ledger.clock import SystemClock
 from ledger.database import Database
-from ledger.events import Events
-from ledger.spend import Spend
-from ledger.vault import Vault
-from ledger.work import Claims, Idempotency
 from tests.a2a.a2a_world import pushes, served
 from tests.payments.payments_world import OpenWallets
 from tests.promises.counting_worker import count
@@ -32,15 +29,13 @@ async def main(url: str, owner: str, folder: str, chain_url: str) -> None:
     keys, wallets = NodeKeys.open(Path(folder) / "keys", "test"), OpenWallets()
     wallets.put(SENDER_WALLET, "0x" + "a1" * 32)
     wallets.put(PAYEE_WALLET, "0x" + "a2" * 32)
-    claims, spend, events = Claims(database, clock, owner), Spend(database, clock, owner), Events(database)
-    vault = Vault(database, clock, keys)
-    await spend.start()
-    settings = load({}, data=Path(folder), chain=chain_url)
-    paid = await open_payments(settings, database, clock, claims, keys, wallets, spend, events, lambda name: None)
+    ground = ground_on(load({}, data=Path(folder), chain=chain_url), database, clock, owner, keys, wallets)
+    await ground.spend.start()
+    paid = await open_payments(ground)
     settling = asyncio.create_task(paid.run())
     skills = Skills([Skill("count", "Count", "Counts.", count, price_usd_nanos=PRICE_USD_NANOS)], default="count")
     runtime = TaskRuntime(
-        *(database, vault, clock, Idempotency(database, clock, vault), owner, paid.gate, skills, "http://node"),
+        *(database, ground.vault, clock, ground.idempotency, owner, paid.gate, skills, "http://node"),
         pushes(database, clock),
         lease_s=2.0,
         tick_s=0.3,
