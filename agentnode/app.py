@@ -19,7 +19,7 @@ from agentnode.hire import AgentCards, Calls, open_hiring
 from agentnode.payments.assembly import open_payments
 from agentnode.sell import Wrapped, skills_in, wrap_from_table
 from agentnode.settings import Settings
-from agentnode.ticking import Room, scheduled
+from agentnode.ticking import Opened, scheduled
 from bazaar import Bazaar
 from engine import open_engine
 from ledger.money import usd_nanos
@@ -66,7 +66,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     @contextlib.asynccontextmanager
     async def serving(_: FastAPI) -> AsyncIterator[None]:
-        rooms: list[Room] = [ground, work, *([paid] if paid else []), tasks]
+        rooms: list[Opened] = [ground, work, *([paid] if paid else []), tasks]
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(wrapped.close)
             for room in rooms:

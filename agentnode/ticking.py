@@ -16,8 +16,8 @@ Tick = tuple[float, Callable[[], Awaitable[Any]]]
 """Seconds, and what is done each time that they have passed."""
 
 
-class Room(Protocol):
-    """What a node opens: it has work to do beside its requests, starts, and stops."""
+class Opened(Protocol):
+    """A room that a node has opened: it has work to do beside its requests, starts, and stops."""
 
     @property
     def ticks(self) -> tuple[Tick, ...]: ...
