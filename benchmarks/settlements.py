@@ -33,19 +33,19 @@ from x402.schemas import PaymentPayload, PaymentRequirements
 
 from agentnode.devchain.genesis import ACCOUNTS, USDC, genesis_accounts
 from agentnode.migrations import LOCATIONS
-from agentnode.payments.broadcaster import Broadcaster
 from agentnode.payments.compliance import Every
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Route, Routes
-from agentnode.payments.journal import Journal
 from agentnode.payments.networks import EMBEDDED
-from agentnode.payments.overtaken import Overtaken
-from agentnode.payments.proof import Proof
-from agentnode.payments.queue import SignerQueue
 from agentnode.payments.schemes.exact import ExactScheme
+from agentnode.payments.schemes.overtaken import Overtaken
 from agentnode.payments.schemes.signer import PlanningSigner
-from agentnode.payments.sending import Sending
+from agentnode.payments.settling.broadcaster import Broadcaster
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.settling.proof import Proof
+from agentnode.payments.settling.queue import SignerQueue
+from agentnode.payments.settling.sending import Sending
 from benchmarks.gateway.measured import NotMeasured
 from benchmarks.gateway.processes import free_port
 from benchmarks.gateway.rivals import copied, node_and_npm

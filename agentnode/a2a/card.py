@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from agentnode.a2a.paths import REST_PATH, RPC_PATH
 from agentnode.a2a.skills import Skills
-from agentnode.payments.metadata import X402_EXTENSION_URIS
+from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from ledger.clock import seconds
 from trust.signatures import cards
 

@@ -43,7 +43,7 @@ from agentnode.a2a.p402_endpoint import P402Endpoint
 from agentnode.a2a.paths import REST_PATH, RPC_PATH
 from agentnode.a2a.protos import Protos
 from agentnode.a2a.runtime import TaskRuntime
-from agentnode.payments.metadata import X402_EXTENSION_URIS
+from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from ledger.accounts import Caller
 from ledger.errors import AgentNodeError
 

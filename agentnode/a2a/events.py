@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agentnode.a2a.states import FAILED, TERMINAL
-from agentnode.payments.metadata import STATUS as PAYMENT_STATUS
+from agentnode.payments.asking.task_metadata import STATUS as PAYMENT_STATUS
 from ledger.errors import AgentNodeError
 
 Event = dict[str, Any]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from agentnode.payments.metadata import Submission
+from agentnode.payments.asking.task_metadata import Submission
 from agentnode.push import PushConfig
 
 

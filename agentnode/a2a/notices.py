@@ -8,7 +8,7 @@ from agentnode.a2a.events import Event, failed, status, status_of
 from agentnode.a2a.states import CANCELED, FAILED, INPUT_REQUIRED, WORKING
 from agentnode.a2a.tables import Task
 from agentnode.payments import PaymentRefused, PaymentRequirement, QuoteExpired, Receipt
-from agentnode.payments.metadata import (
+from agentnode.payments.asking.task_metadata import (
     STATUS,
     completed_metadata,
     expired_metadata,

@@ -10,7 +10,7 @@ from agentnode.a2a.events import View, text_of
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.tables import Task
 from agentnode.payments import PaymentRequirement
-from agentnode.payments.metadata import STATUS
+from agentnode.payments.asking.task_metadata import STATUS
 from ledger.clock import SECOND_US, rfc3339
 from ledger.errors import AgentNodeError, InvalidInput
 from ledger.ids import new_id

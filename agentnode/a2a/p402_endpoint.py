@@ -15,7 +15,7 @@ from agentnode.a2a import p402
 from agentnode.a2a.errors import TaskMissing
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.runtime import TaskRuntime
-from agentnode.payments.metadata import ERROR, STATUS, Submission
+from agentnode.payments.asking.task_metadata import ERROR, STATUS, Submission
 from ledger.accounts import Caller
 from ledger.errors import AgentNodeError, InvalidInput
 from ledger.ids import new_id

@@ -19,7 +19,7 @@ from agentnode.a2a.events import Event, View, text_of
 from agentnode.a2a.incoming import Incoming
 from agentnode.a2a.numbers import Numbers
 from agentnode.a2a.states import STATES
-from agentnode.payments.metadata import read_submission, version_for, without_payload
+from agentnode.payments.asking.task_metadata import read_submission, version_for, without_payload
 from agentnode.push import PushConfig
 
 _TO_PROTO = {state: pb.TaskState.Value("TASK_STATE_" + state.upper().replace("-", "_")) for state in STATES}

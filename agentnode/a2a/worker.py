@@ -25,7 +25,7 @@ from agentnode.a2a.skills import Skill, Skills, Work
 from agentnode.a2a.states import COMPLETED, INPUT_REQUIRED, REJECTED
 from agentnode.a2a.tables import Task
 from agentnode.payments import Receipt
-from agentnode.payments.metadata import completed_metadata
+from agentnode.payments.asking.task_metadata import completed_metadata
 from ledger.accounts import Caller
 from ledger.clock import Clock
 from ledger.errors import AgentNodeError, DatabaseUnavailable

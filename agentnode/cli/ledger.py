@@ -13,7 +13,7 @@ from agentnode.cli.options import DEFAULT_DATA, Data, Json
 from agentnode.cli.output import REFUSED, console, print_json
 
 if TYPE_CHECKING:
-    from agentnode.payments.books import Check
+    from agentnode.payments.ledger_check import Check
     from agentnode.settings import Settings
 
 app = typer.Typer(help="The books: checked against themselves and the chain.", no_args_is_help=True)
@@ -54,9 +54,9 @@ def check(
 
 async def _checks(settings: Settings, rpc: str) -> list[Check]:
     from agentnode.payments.assembly import PAYEE_WALLET
-    from agentnode.payments.assets import usdc_of
-    from agentnode.payments.books import check_chain, check_ledger
-    from agentnode.payments.broadcaster import Broadcaster
+    from agentnode.payments.ledger_check import check_chain, check_ledger
+    from agentnode.payments.networks import usdc_of
+    from agentnode.payments.settling.broadcaster import Broadcaster
     from trust.chain import ChainView
 
     async with database(settings) as opened:

@@ -62,7 +62,7 @@ def listed(data: Data = DEFAULT_DATA, json: Json = False) -> None:
 @app.command()
 def balance(name: Name = TENANT, rpc: Rpc = None, data: Data = DEFAULT_DATA, json: Json = False) -> None:
     """A wallet's USDC on the configured chain."""
-    from agentnode.payments.assets import usdc_of
+    from agentnode.payments.networks import usdc_of
     from agentnode.settings import load
     from ledger.money import usd_fields
     from trust.chain import ChainView

@@ -16,7 +16,7 @@ from agentnode.hire.errors import SellerRefused, SellerUnreachable
 from agentnode.hire.request import HttpWork
 from agentnode.hire.seller import SellerTask
 from agentnode.hire.tables import HTTP_TASK
-from agentnode.payments import metadata as x402
+from agentnode.payments.asking import task_metadata as x402
 from ledger.errors import AgentNodeError
 from trust.web import GuardedClient
 

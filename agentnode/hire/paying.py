@@ -16,7 +16,7 @@ from agentnode.hire.seller import SellerTask
 from agentnode.hire.signed_terms import checked_offer
 from agentnode.hire.tables import HireCall
 from agentnode.hire.wallet import SignedPayment, Wallets, sign_payment
-from agentnode.payments import metadata as x402
+from agentnode.payments.asking import task_metadata as x402
 from agentnode.payments.networks import chain_id_of
 from ledger.errors import AgentNodeError
 from ledger.ids import new_id

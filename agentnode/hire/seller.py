@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentnode.hire.errors import SellerRefused, SellerUnreachable
 from agentnode.hire.quote import whole_numbers
 from agentnode.payments import X402_EXTENSION_URIS
-from agentnode.payments import metadata as x402
+from agentnode.payments.asking import task_metadata as x402
 from ledger.errors import AgentNodeError
 from trust.web import GuardedClient
 

@@ -16,7 +16,7 @@ from agentnode.hire.cards import read_object
 from agentnode.hire.errors import OfferUnpayable
 from agentnode.hire.quote import Quote
 from agentnode.hire.tables import HireCall
-from agentnode.payments.signed_terms import NAME
+from agentnode.payments.asking.offer_receipt import NAME
 from ledger.errors import AgentNodeError
 from trust.errors import SignatureInvalid
 from trust.signatures import jws

@@ -1,6 +1,9 @@
 """Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
 
-from agentnode.payments.deliveries import LONGEST_KEPT, Reply, disconnected
+from agentnode.payments.asking.pricing import Count, Priced, Pricing, Quoted, Rate, read_rate
+from agentnode.payments.asking.quotes import Offer, request_hash
+from agentnode.payments.asking.requirement import PaymentRequirement, Terms
+from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from agentnode.payments.errors import (
     PaymentNeeded,
     PaymentRefused,
@@ -11,21 +14,18 @@ from agentnode.payments.errors import (
     SignInNeeded,
     SignInRefused,
 )
-from agentnode.payments.gate import TollGate
-from agentnode.payments.headers import Header
-from agentnode.payments.journal import Journal
-from agentnode.payments.metadata import X402_EXTENSION_URIS
-from agentnode.payments.offers import Offer, request_hash
 from agentnode.payments.overview import Overview, wanted_of
-from agentnode.payments.pricing import Count, Priced, Pricing, Quoted, Rate, read_rate
-from agentnode.payments.receipts import RECEIPT_TYP, Receipt
-from agentnode.payments.refunds import Refunded, Refunds
-from agentnode.payments.requirement import PaymentRequirement, Terms
-from agentnode.payments.sales import Sale
+from agentnode.payments.receipts.balance import Standings
+from agentnode.payments.receipts.receipt import RECEIPT_TYP, Receipt
+from agentnode.payments.receipts.refunds import Refunded, Refunds
 from agentnode.payments.schemes.onchain import NamedClaim, claim_of
-from agentnode.payments.sign_in import SignIns
-from agentnode.payments.standing import Standings
-from agentnode.payments.toll import Toll, payment_required, sign_in_required
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.taking.deliveries import LONGEST_KEPT, Reply, disconnected
+from agentnode.payments.taking.gate import TollGate
+from agentnode.payments.taking.headers import Header
+from agentnode.payments.taking.sales import Sale
+from agentnode.payments.taking.sign_in import SignIns
+from agentnode.payments.taking.toll import Toll, payment_required, sign_in_required
 
 __all__ = [
     "LONGEST_KEPT",

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentnode.ground import Ground, Wallets
-from agentnode.payments.assets import check_decimals, gas_from_faucet, usdc_of, usdt_of
-from agentnode.payments.broadcaster import Broadcaster
+from agentnode.payments.asking.offer_receipt import SignedTerms
+from agentnode.payments.asking.quotes import Quotes
+from agentnode.payments.asking.requirement import Terms
 from agentnode.payments.compliance import BlockedAddresses, Compliance, ComplianceService, Every
-from agentnode.payments.deliveries import Deliveries
-from agentnode.payments.ends import Ends
 from agentnode.payments.facilitators.configured import configured
 from agentnode.payments.facilitators.courier import Courier
 from agentnode.payments.facilitators.front import Facilitator
@@ -24,27 +23,27 @@ from agentnode.payments.facilitators.gas import WEI_PER_ETHER, GasBudget
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Routes
-from agentnode.payments.gate import TollGate
-from agentnode.payments.journal import Journal
-from agentnode.payments.networks import EMBEDDED, chain_id_of
-from agentnode.payments.offers import Quotes
-from agentnode.payments.overtaken import Overtaken
-from agentnode.payments.proof import Proof
-from agentnode.payments.queue import SignerQueue
-from agentnode.payments.receipt_book import ReceiptBook
-from agentnode.payments.reconciler import Reconciler
-from agentnode.payments.refunds import Refunds
-from agentnode.payments.requirement import Terms
-from agentnode.payments.sales import Sales
+from agentnode.payments.networks import EMBEDDED, chain_id_of, check_decimals, gas_from_faucet, usdc_of, usdt_of
+from agentnode.payments.receipts.balance import Standings
+from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.refunds import Refunds
+from agentnode.payments.receipts.spends import Spends
 from agentnode.payments.schemes.exact import ExactScheme
-from agentnode.payments.sending import Sending
-from agentnode.payments.sign_in import SignIns
-from agentnode.payments.signed_terms import SignedTerms
-from agentnode.payments.spends import Spends
-from agentnode.payments.standing import Standings
-from agentnode.payments.toll import Toll
-from agentnode.payments.transfers import Transfers
-from agentnode.payments.witness import Witness
+from agentnode.payments.schemes.overtaken import Overtaken
+from agentnode.payments.schemes.transfers import Transfers
+from agentnode.payments.settling.broadcaster import Broadcaster
+from agentnode.payments.settling.ends import Ends
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.settling.proof import Proof
+from agentnode.payments.settling.queue import SignerQueue
+from agentnode.payments.settling.reconciler import Reconciler
+from agentnode.payments.settling.sending import Sending
+from agentnode.payments.settling.witness import Witness
+from agentnode.payments.taking.deliveries import Deliveries
+from agentnode.payments.taking.gate import TollGate
+from agentnode.payments.taking.sales import Sales
+from agentnode.payments.taking.sign_in import SignIns
+from agentnode.payments.taking.toll import Toll
 from agentnode.settings import Settings
 from agentnode.ticking import Tick, beside
 from ledger.clock import Clock

@@ -37,7 +37,7 @@ from ledger.errors import AgentNodeError, Conflict, NotFound, Unavailable
 from ledger.money import usd_exact
 
 if TYPE_CHECKING:
-    from agentnode.payments.requirement import PaymentRequirement
+    from agentnode.payments.asking.requirement import PaymentRequirement
 
 X402Code = Literal[
     "INSUFFICIENT_FUNDS",

@@ -1,8 +1,17 @@
-"""The chains and tokens a node can be configured for, and the names x402 version 1 gave them."""
+"""The chains and tokens that a node can be paid on: Circle's where it is deployed, Tether's by setting, an embedded
+chain's own; and the names that x402 version 1 gave the chains."""
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from ledger.errors import InvalidInput
 from ledger.money import Asset
+from trust.chain import ChainView
+from trust.errors import CallReverted, ChainUnavailable
 
 BASE = "eip155:8453"
 BASE_SEPOLIA = "eip155:84532"
@@ -17,6 +26,8 @@ USDC = {
 _V1_NAMES = {BASE: "base", BASE_SEPOLIA: "base-sepolia", EMBEDDED: "base-sepolia"}
 """The reference client of version 1 knows no name for other chains, so the embedded one borrows a test net's."""
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 def chain_id_of(network: str) -> int:
     """31337 of `eip155:31337`."""
@@ -25,3 +36,58 @@ def chain_id_of(network: str) -> int:
 
 def v1_name(network: str) -> str:
     return _V1_NAMES.get(network, network)
+
+
+async def usdc_of(network: str, rpc_url: str) -> Asset:
+    """An embedded chain may be run under another's id (`agentnode devchain --chain-id`): what is on loopback is asked.
+
+    Raises InvalidInput for a network without a known USDC, ChainUnavailable where the embedded chain is silent.
+    """
+    if network not in (EMBEDDED, *USDC):
+        raise InvalidInput("network", f"has no USDC known here; there are {', '.join(USDC)} and {EMBEDDED}")
+    told = await _told(rpc_url) if network == EMBEDDED or urlsplit(rpc_url).hostname in _LOOPBACK else None
+    if told is not None:
+        return Asset(network, told["address"], told["name"], told["version"], told["decimals"])
+    if network in USDC:
+        return USDC[network]
+    raise ChainUnavailable(f"the embedded chain at {rpc_url} does not say which token it has")
+
+
+async def usdt_of(network: str, rpc_url: str, address: str) -> Asset | None:
+    """USDT at the operator's address, or the embedded chain's own; None where there is neither.
+
+    It has no authorisations, so no EIP-712 domain: the version is empty.
+    """
+    if not address and network == EMBEDDED:
+        address = (await _told(rpc_url, "tokens") or {}).get("plain", {}).get("address", "")
+    return Asset(network, address, "Tether USD", "", 6) if address else None
+
+
+async def check_decimals(chain: ChainView, asset: Asset) -> None:
+    """Raises InvalidInput where the chain's token has other decimals: prices would be off by powers of ten."""
+    try:
+        seen = await chain.decimals(asset.address)
+    except CallReverted:
+        raise InvalidInput("network", f"has no token at {asset.address}, which is to be {asset.name}") from None
+    if seen != asset.decimals:
+        raise InvalidInput("network", f"has a token of {seen} decimals at {asset.address}; {asset.name} has 6")
+
+
+async def _told(rpc_url: str, member: str = "usdc") -> dict[str, Any] | None:
+    """What the chain says of its tokens; None where it says nothing, as any other chain."""
+    try:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+            told: dict[str, Any] = (await client.get(f"{rpc_url.rstrip('/')}/info")).raise_for_status().json()[member]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+    return told
+
+
+async def gas_from_faucet(rpc_url: str, address: str) -> None:
+    """Ether for a sending key on the embedded chain, where it costs nothing."""
+    try:
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            answer = await client.post(f"{rpc_url.rstrip('/')}/faucet", json={"address": address, "usdc": "0"})
+            answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ChainUnavailable(f"the faucet of the embedded chain at {rpc_url} gave no ether") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from agentnode.payments.entries import Entries, Wanted
+from agentnode.payments.settling.entries import Entries, Wanted
 from agentnode.payments.tables import POINTS, PaymentIntent, PaymentReceipt, Refund, Settlement
 from ledger.clock import SECOND_US, Clock, rfc3339
 from ledger.database import Database

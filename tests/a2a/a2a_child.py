@@ -7,7 +7,7 @@ import sys
 
 from a2a_world import Stage, TestGate, a_runtime, incoming_text, payload
 
-from agentnode.payments.metadata import Submission
+from agentnode.payments.asking.task_metadata import Submission
 from ledger.accounts import ANONYMOUS
 from ledger.clock import SystemClock
 from ledger.database import Database

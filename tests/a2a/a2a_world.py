@@ -42,7 +42,7 @@ from agentnode.payments import (
     Receipt,
     SettlementPending,
 )
-from agentnode.payments.metadata import Submission
+from agentnode.payments.asking.task_metadata import Submission
 from agentnode.push import PushConfigs
 from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import SECOND_US, Clock, SystemClock

@@ -11,7 +11,7 @@ from a2a_world import FixedKey, TestGate, incoming_text, payload, pushes
 
 from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
 from agentnode.payments import Rate
-from agentnode.payments.metadata import Submission
+from agentnode.payments.asking.task_metadata import Submission
 from engine import Call, Chunk, CompletionRequest, ModelUnavailable, Options
 from ledger.accounts import ANONYMOUS, DEFAULT_LIMITS, Account, Policy
 from ledger.clock import SystemClock

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from agentnode.app import build
 from agentnode.hire.tables import HireCall
-from agentnode.payments import metadata
+from agentnode.payments.asking import task_metadata
 from agentnode.payments.errors import SignInCode, X402Code
 from agentnode.payments.tables import POINTS
 from agentnode.sell import wrap_from_table
@@ -155,8 +155,9 @@ def test_every_point_of_the_journals_says_what_brings_it_back() -> None:
 def test_the_payment_page_names_the_extension() -> None:
     """Its URIs, keys and error codes."""
     text = page("payments.md")
-    keys = [metadata.STATUS, metadata.REQUIRED, metadata.PAYLOAD, metadata.RECEIPTS, metadata.ERROR, metadata.VERSION]
-    for named in (*metadata.X402_EXTENSION_URIS, *keys, *get_args(X402Code)):
+    said = (task_metadata.STATUS, task_metadata.REQUIRED, task_metadata.PAYLOAD, task_metadata.RECEIPTS)
+    keys = [*said, task_metadata.ERROR, task_metadata.VERSION]
+    for named in (*task_metadata.X402_EXTENSION_URIS, *keys, *get_args(X402Code)):
         assert f"`{named}" in text, named
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from own_transfers import claimed
 from payments_world import signed_payload
 
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.asking.requirement import PaymentRequirement
 from ledger.money import Asset
 from tests.devchain.devchain_process import ChainProcess
 from tests.rounds import LONG

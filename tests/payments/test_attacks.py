@@ -14,8 +14,8 @@ from rpc_proxy import Fate, RpcProxy, refused
 from strangers import by_stranger
 
 from agentnode.payments import PaymentRefused, QuoteExpired
-from agentnode.payments.journal import Mined, Plan
-from agentnode.payments.submission import read_authorization
+from agentnode.payments.schemes.payload import read_authorization
+from agentnode.payments.settling.journal import Mined, Plan
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.errors import InvalidInput

@@ -14,13 +14,13 @@ from crash_trials import AT_ONCE, TRIALS, Seller, assert_each_moved_once, exact
 from faulty_facilitator import FaultyFacilitator
 from rpc_proxy import RpcProxy, refused
 
-import agentnode.payments.ends
 import agentnode.payments.facilitators.courier
-import agentnode.payments.journal
-import agentnode.payments.reconciler
-import agentnode.payments.refunds
-import agentnode.payments.sending
-import agentnode.payments.spends
+import agentnode.payments.receipts.refunds
+import agentnode.payments.receipts.spends
+import agentnode.payments.settling.ends
+import agentnode.payments.settling.journal
+import agentnode.payments.settling.reconciler
+import agentnode.payments.settling.sending
 from tests.devchain.devchain_process import ChainProcess
 from tests.rounds import LONG
 
@@ -146,8 +146,8 @@ def test_killed_at_any_time_each_payment_moves_once(
 def test_every_write_of_the_journal_has_its_point_and_the_matrix_names_it() -> None:
     """A new write without a point, or a point at which nobody was killed, fails here."""
     named: set[str] = set()
-    modules = ("journal", "ends", "spends", "refunds")
-    for module in (getattr(agentnode.payments, name) for name in modules):
+    settling, receipts = agentnode.payments.settling, agentnode.payments.receipts
+    for module in (settling.journal, settling.ends, receipts.spends, receipts.refunds):
         for method in _methods(module):
             writes = any(isinstance(node, ast.Attribute) and node.attr == "write" for node in ast.walk(method))
             points = [call for call in _calls(method) if _name(call) in ("point", "_points")]
@@ -167,8 +167,8 @@ def test_nothing_is_broadcast_that_was_not_journaled_before() -> None:
     }
     found: dict[str, set[str]] = {}
     for module in (
-        agentnode.payments.sending,
-        agentnode.payments.reconciler,
+        agentnode.payments.settling.sending,
+        agentnode.payments.settling.reconciler,
         agentnode.payments.facilitators.courier,
     ):
         name = module.__name__.rpartition(".")[2]

@@ -15,7 +15,7 @@ from sqlmodel import update
 
 from agentnode.cli.local import accounts
 from agentnode.payments import PaymentRefused
-from agentnode.payments.submission import read_authorization
+from agentnode.payments.schemes.payload import read_authorization
 from agentnode.payments.tables import PaymentIntent
 from ledger.accounts import SCOPES
 from tests.devchain.devchain_process import ChainProcess

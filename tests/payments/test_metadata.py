@@ -6,7 +6,7 @@ import pytest
 from test_offers_read import ASKED
 
 from agentnode.payments import X402_EXTENSION_URIS, PaymentRefused
-from agentnode.payments.metadata import (
+from agentnode.payments.asking.task_metadata import (
     failed_metadata,
     read_submission,
     required_metadata,

@@ -14,10 +14,10 @@ from eth_account import Account
 from test_offers_read import NOW_S, PAYEE, USDC
 
 from agentnode.payments import Offer, PaymentRefused, Terms
-from agentnode.payments.headers import read_payment
-from agentnode.payments.offers import Quotes
+from agentnode.payments.asking.quotes import Quotes
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
-from agentnode.payments.submission import Authorization, check_terms, check_token, read_authorization
+from agentnode.payments.schemes.payload import Authorization, check_terms, check_token, read_authorization
+from agentnode.payments.taking.headers import read_payment
 from ledger.errors import InvalidInput
 from tests.devchain.devchain_process import authorization
 from tests.rounds import LONG

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnode.payments import PaymentRefused, PaymentRequirement
-from agentnode.payments.submission import check_terms, read_authorization
+from agentnode.payments.schemes.payload import check_terms, read_authorization
 from ledger.money import Asset
 
 NOW_S = 1_800_000_000

@@ -14,8 +14,8 @@ from payments_world import OpenWallets, World, opened, signed_payload
 from sqlmodel import select
 
 from agentnode.payments import PaymentRefused, Receipt, SettlementPending
-from agentnode.payments.books import check_chain, check_ledger
 from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, TransferMissing, TransferTooOld, TransferUnmined
+from agentnode.payments.ledger_check import check_chain, check_ledger
 from ledger.accounts import receipt_budget
 from ledger.database import Database
 from ledger.movements import Movement

@@ -7,7 +7,7 @@ from payments_world import World, signed_payload
 from sqlmodel import select, text
 
 from agentnode.payments import Overview, wanted_of
-from agentnode.payments.books import check_chain, check_ledger
+from agentnode.payments.ledger_check import check_chain, check_ledger
 from ledger.clock import SystemClock
 from ledger.errors import InvalidInput
 from ledger.movements import Movement

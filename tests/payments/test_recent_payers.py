@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.asking.requirement import PaymentRequirement
 from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess
 from tests.payments.payments_world import World, opened, signed_payload

@@ -18,7 +18,7 @@ from rpc_proxy import RpcProxy, refused
 
 from agentnode.payments import Overview, Receipt, wanted_of
 from agentnode.payments.errors import NothingToRefund, PaymentUnknown, ReceiptInUse, RefundTooLate, RefundUnfunded
-from agentnode.payments.refunds import Refunded
+from agentnode.payments.receipts.refunds import Refunded
 from ledger.accounts import receipt_budget
 from ledger.clock import SystemClock
 from ledger.database import Database

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnode.payments import SignInRefused
-from agentnode.payments.sign_in import signed_digest
-from agentnode.payments.sign_in_challenge import LIFE_S, NAME, Challenges, Proof
+from agentnode.payments.taking.sign_in import signed_digest
+from agentnode.payments.taking.sign_in_challenge import LIFE_S, NAME, Challenges, Proof
 from ledger.clock import SECOND_US
 from ledger.errors import InvalidInput
 

@@ -15,9 +15,9 @@ from payments_world import OpenWallets, opened, signed_payload
 from rpc_proxy import LOSE_ANSWER, LOSE_REQUEST, Fate, RpcProxy, refused
 
 from agentnode.payments import PaymentRefused
-from agentnode.payments.journal import Journal
-from agentnode.payments.queue import SignerQueue
-from agentnode.payments.sending import Sending
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.settling.queue import SignerQueue
+from agentnode.payments.settling.sending import Sending
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.work import Claims

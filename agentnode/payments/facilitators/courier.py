@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from agentnode.payments.facilitators.routes import OWN, Routes
 from agentnode.payments.facilitators.words import Word
-from agentnode.payments.journal import Journal, Mined
-from agentnode.payments.proof import Proof, Unclear
+from agentnode.payments.settling.journal import Journal, Mined
+from agentnode.payments.settling.proof import Proof, Unclear
 from agentnode.payments.tables import Settlement
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.errors import Unavailable

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from agentnode.payments.broadcaster import Broadcaster
 from agentnode.payments.errors import GasBudgetSpent
-from agentnode.payments.journal import Journal
+from agentnode.payments.settling.broadcaster import Broadcaster
+from agentnode.payments.settling.journal import Journal
 from ledger.clock import SECOND_US, Clock
 
 WEI_PER_ETHER = 10**18
 _DAY_US = 86_400 * SECOND_US
 _MOST_GAS = 400_000
-"""Of one settlement (agentnode.payments.sending)."""
+"""Of one settlement (agentnode.payments.settling.sending)."""
 
 
 class GasBudget:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.compliance import Compliance
 from agentnode.payments.errors import FacilitatorAbsent, PaymentRefused, SettlementPending
 from agentnode.payments.facilitators.gas import GasBudget
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import OWN, Routes
-from agentnode.payments.journal import Carriage, Journal, Plan
-from agentnode.payments.overtaken import Overtaken
-from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.exact import ExactScheme
-from agentnode.payments.submission import Authorization, check_terms, read_authorization
+from agentnode.payments.schemes.overtaken import Overtaken
+from agentnode.payments.schemes.payload import Authorization, check_terms, read_authorization
+from agentnode.payments.settling.journal import Carriage, Journal, Plan
 from agentnode.payments.tables import UNPAID_POINTS, Settlement
 from ledger.clock import Clock, seconds
 from ledger.errors import InvalidInput

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from agentnode.payments.journal import Journal
 from agentnode.payments.schemes.authorship import authorization_digest
-from agentnode.payments.submission import Authorization
+from agentnode.payments.schemes.payload import Authorization
+from agentnode.payments.settling.journal import Journal
 from ledger.clock import SECOND_US, Clock
 from ledger.money import Asset
 from trust.chain import ChainView, DryRun

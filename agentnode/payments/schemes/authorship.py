@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable
 
 from agentnode.payments.networks import chain_id_of
-from agentnode.payments.submission import Authorization
+from agentnode.payments.schemes.payload import Authorization
 from ledger.money import Asset
 from trust.chain import ChainView
 from trust.errors import SignatureInvalid

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from agentnode.payments.errors import PaymentRefused, X402Code
-from agentnode.payments.journal import Carriage, Journal, Plan
-from agentnode.payments.submission import Authorization
+from agentnode.payments.schemes.payload import Authorization
+from agentnode.payments.settling.journal import Carriage, Journal, Plan
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
 

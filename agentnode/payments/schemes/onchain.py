@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import AssetMismatch, PaymentRefused, TransferMissing, TransferTooOld
-from agentnode.payments.journal import Mined
-from agentnode.payments.requirement import PaymentRequirement
-from agentnode.payments.submission import inner_of
+from agentnode.payments.schemes.payload import inner_of
+from agentnode.payments.settling.journal import Mined
 from ledger.clock import seconds
 from trust.chain_records import TxReceipt, authorizations, transfers
 from trust.signatures import eip712

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused
-from agentnode.payments.headers import SentPayment
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.taking.headers import SentPayment
 from trust.signatures import eip712
 
 _RECEIPT = re.compile(r"rcpt_[0-9a-zA-Z_]{8,80}", re.ASCII)

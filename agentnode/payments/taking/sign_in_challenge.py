@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from agentnode.payments.asking.quotes import Hasher
 from agentnode.payments.errors import SignInRefused
-from agentnode.payments.offers import Hasher
 from ledger.clock import SECOND_US, rfc3339
 from ledger.errors import InvalidInput
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agentnode.payments.journal import Journal, Mined
-from agentnode.payments.proof import mined
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
-from agentnode.payments.submission import Authorization
+from agentnode.payments.schemes.payload import Authorization
+from agentnode.payments.settling.journal import Journal, Mined
+from agentnode.payments.settling.proof import mined
 from ledger.clock import Clock, seconds
 from ledger.money import Asset
 from trust.chain import ChainView

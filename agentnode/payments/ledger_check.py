@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlmodel import col, func, select
 
-from agentnode.payments.broadcaster import Broadcaster
-from agentnode.payments.proof import pays
+from agentnode.payments.settling.broadcaster import Broadcaster
+from agentnode.payments.settling.proof import pays
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Refund, Settlement
 from ledger.database import Database
 from ledger.money import Asset, usd_exact

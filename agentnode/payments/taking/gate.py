@@ -8,19 +8,19 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 
-from agentnode.payments.booking import OPERATOR
+from agentnode.payments.asking.requirement import PaymentRequirement, Terms
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown, QuoteExpired
 from agentnode.payments.facilitators.local import LocalFacilitator
-from agentnode.payments.headers import SentPayment
-from agentnode.payments.journal import Journal
-from agentnode.payments.receipt_book import ReceiptBook
-from agentnode.payments.receipts import Receipt
-from agentnode.payments.requirement import PaymentRequirement, Terms
+from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.receipt import Receipt
+from agentnode.payments.receipts.spends import Spends
 from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, check_transfer, read_claim
-from agentnode.payments.spends import Spends
-from agentnode.payments.submission import Authorization, Offered, check_terms, read_authorization, scheme_of
+from agentnode.payments.schemes.payload import Authorization, Offered, check_terms, read_authorization, scheme_of
+from agentnode.payments.schemes.transfers import Transfers
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.shares import OPERATOR
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement
-from agentnode.payments.transfers import Transfers
+from agentnode.payments.taking.headers import SentPayment
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.database import Database
 from ledger.events import EventDraft, Events

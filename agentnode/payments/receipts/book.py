@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
-from agentnode.payments.booking import OPERATOR, shares
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused, ReceiptNotBelieved
-from agentnode.payments.journal import Journal
-from agentnode.payments.receipts import RECEIPT_TYP, Receipt, Signer, receipt_claims
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.receipts.receipt import RECEIPT_TYP, Receipt, Signer, receipt_claims
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.shares import OPERATOR, shares
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
 from ledger.accounts import fund, move, receipt_budget
 from ledger.clock import SECOND_US

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentnode.payments.receipts import Receipt, Signer
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.asking.requirement import PaymentRequirement
+from agentnode.payments.receipts.receipt import Receipt, Signer
 from ledger.clock import SECOND_US, Clock, seconds
 
 NAME = "offer-receipt"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentnode.payments.broadcaster import Broadcaster, Fees, RpcRefused
-from agentnode.payments.journal import Journal
 from agentnode.payments.networks import chain_id_of
-from agentnode.payments.proof import Proof, mined, pays
+from agentnode.payments.settling.broadcaster import Broadcaster, Fees, RpcRefused
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.settling.proof import Proof, mined, pays
 from agentnode.payments.tables import OPEN_POINTS, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.work import Claim

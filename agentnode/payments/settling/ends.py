@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from agentnode.payments.booking import OPERATOR, shares
-from agentnode.payments.journal import Journal, Mined
+from agentnode.payments.settling.journal import Journal, Mined
+from agentnode.payments.shares import OPERATOR, shares
 from agentnode.payments.tables import UNPAID_POINTS, JournalMark, PaymentIntent, PaymentReceipt, Settlement
 from ledger.accounts import move
 from ledger.clock import Clock

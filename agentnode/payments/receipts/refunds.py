@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlmodel import col, select
 
-from agentnode.payments.booking import OPERATOR
 from agentnode.payments.compliance import Compliance
 from agentnode.payments.errors import (
     NothingToRefund,
@@ -25,12 +24,13 @@ from agentnode.payments.errors import (
     RefundUnfunded,
     SettlementPending,
 )
-from agentnode.payments.journal import Carriage, Journal, Plan
-from agentnode.payments.receipt_book import ReceiptBook
-from agentnode.payments.receipts import Receipt
+from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import authorization_digest, signed_any
 from agentnode.payments.schemes.exact import transfer_call
-from agentnode.payments.submission import Authorization
+from agentnode.payments.schemes.payload import Authorization
+from agentnode.payments.settling.journal import Carriage, Journal, Plan
+from agentnode.payments.shares import OPERATOR
 from agentnode.payments.tables import Refund, Settlement
 from ledger.accounts import move, receipt_budget, withdraw
 from ledger.clock import Clock, rfc3339

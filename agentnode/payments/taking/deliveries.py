@@ -12,9 +12,9 @@ from sqlmodel import col, select
 from starlette.types import Receive, Send
 
 from agentnode.payments.errors import PaymentRefused
-from agentnode.payments.headers import Header
 from agentnode.payments.schemes.receipt import AHEAD
 from agentnode.payments.tables import Delivery
+from agentnode.payments.taking.headers import Header
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict, IdempotencyConflict, RequestInProgress

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from agentnode.payments.broadcaster import Broadcaster, RpcRefused
-from agentnode.payments.ends import UNKNOWN_PURCHASE, Ends
-from agentnode.payments.journal import Journal, Mined
-from agentnode.payments.proof import Proof, Unclear, mined
+from agentnode.payments.schemes.transfers import Transfers
+from agentnode.payments.settling.broadcaster import Broadcaster, RpcRefused
+from agentnode.payments.settling.ends import UNKNOWN_PURCHASE, Ends
+from agentnode.payments.settling.journal import Journal, Mined
+from agentnode.payments.settling.proof import Proof, Unclear, mined
+from agentnode.payments.settling.witness import Witness
 from agentnode.payments.tables import Settlement
-from agentnode.payments.transfers import Transfers
-from agentnode.payments.witness import Witness
 from ledger.clock import SECOND_US, Clock, seconds
 from ledger.errors import Unavailable
 from ledger.ids import new_id

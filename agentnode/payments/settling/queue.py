@@ -11,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
-from agentnode.payments.journal import Journal
-from agentnode.payments.proof import Unclear
-from agentnode.payments.sending import Doomed, Sending, still_open
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.settling.proof import Unclear
+from agentnode.payments.settling.sending import Doomed, Sending, still_open
 from agentnode.payments.tables import Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import Unavailable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, or_
 from sqlmodel import col, select
 
-from agentnode.payments.submission import Offered
+from agentnode.payments.schemes.payload import Offered
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, JournalMark, Settlement, SettlementAttempt
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused
-from agentnode.payments.receipts import Receipt
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.receipts.receipt import Receipt
 
 V0_2_URI = "https://github.com/google-agentic-commerce/a2a-x402/blob/main/spec/v0.2"
 V0_1_URI = "https://github.com/google-a2a/a2a-x402/v0.1"

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, InputChanged, PaymentRefused, QuoteUnknown
 from agentnode.payments.networks import v1_name
-from agentnode.payments.requirement import PaymentRequirement
 
 MIN_WINDOW_LEFT_S = 6
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")

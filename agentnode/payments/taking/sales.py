@@ -8,22 +8,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from agentnode.payments.booking import OPERATOR
-from agentnode.payments.deliveries import LEASE_S, Begun, Deliveries, Reply, Wanted
+from agentnode.payments.asking.offer_receipt import SignedTerms
+from agentnode.payments.asking.quotes import Hasher, Offer, Quotes
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
-from agentnode.payments.gate import TollGate
-from agentnode.payments.headers import Header, SentPayment, encoded
-from agentnode.payments.identifier import identifier_of
-from agentnode.payments.offers import Hasher, Offer, Quotes
-from agentnode.payments.receipt_book import ReceiptBook
-from agentnode.payments.receipts import Receipt
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import authorization_digest, signed_any, signed_by
 from agentnode.payments.schemes.onchain import NamedClaim, read_claim
+from agentnode.payments.schemes.payload import Offered, check_token, read_authorization
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend
-from agentnode.payments.signed_terms import SignedTerms
-from agentnode.payments.submission import Offered, check_token, read_authorization
-from agentnode.payments.transfers import Transfers
+from agentnode.payments.schemes.transfers import Transfers
+from agentnode.payments.shares import OPERATOR
+from agentnode.payments.taking.deliveries import LEASE_S, Begun, Deliveries, Reply, Wanted
+from agentnode.payments.taking.gate import TollGate
+from agentnode.payments.taking.headers import Header, SentPayment, encoded
+from agentnode.payments.taking.payment_identifier import identifier_of
 from ledger.accounts import receipt_budget
 from ledger.clock import Clock
 from ledger.errors import BudgetRefused, HoldEnded, Unavailable

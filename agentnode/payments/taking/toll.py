@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import orjson
 
-from agentnode.payments import identifier
-from agentnode.payments.deliveries import Reply
+from agentnode.payments.asking.offer_receipt import NAME as OFFER_RECEIPT
+from agentnode.payments.asking.offer_receipt import SignedTerms
+from agentnode.payments.asking.quotes import Offer
 from agentnode.payments.errors import (
     AnswerNotKept,
     ComplianceBlocked,
@@ -23,13 +24,12 @@ from agentnode.payments.errors import (
     SignInNeeded,
     SignInRefused,
 )
-from agentnode.payments.headers import Header, encoded, read_payment
-from agentnode.payments.offers import Offer
-from agentnode.payments.sales import Sale, Sales
 from agentnode.payments.schemes.onchain import NamedClaim
-from agentnode.payments.sign_in import SignIns
-from agentnode.payments.signed_terms import NAME as OFFER_RECEIPT
-from agentnode.payments.signed_terms import SignedTerms
+from agentnode.payments.taking import payment_identifier
+from agentnode.payments.taking.deliveries import Reply
+from agentnode.payments.taking.headers import Header, encoded, read_payment
+from agentnode.payments.taking.sales import Sale, Sales
+from agentnode.payments.taking.sign_in import SignIns
 from ledger.errors import AgentNodeError
 from ledger.spend import Hold
 
@@ -65,7 +65,7 @@ class Toll:
     def needed(self, offer: Offer, refusal: AgentNodeError | None = None) -> PaymentNeeded:
         """The price as it is asked now, and why what came does not do."""
         required = self._sales.required(offer)
-        extensions = identifier.declared() | self._sign_ins.declared(offer.resource)
+        extensions = payment_identifier.declared() | self._sign_ins.declared(offer.resource)
         if self._terms is not None:
             extensions |= self._terms.offered(required)
         return PaymentNeeded(required, refusal, extensions)

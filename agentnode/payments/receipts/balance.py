@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentnode.payments.deliveries import Deliveries
 from agentnode.payments.errors import ReceiptUnknown
-from agentnode.payments.receipt_book import ReceiptBook
-from agentnode.payments.receipts import Receipt
-from agentnode.payments.refunds import Refunded, Refunds
+from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.receipt import Receipt
+from agentnode.payments.receipts.refunds import Refunded, Refunds
+from agentnode.payments.taking.deliveries import Deliveries
 from ledger.accounts import receipt_budget
 from ledger.clock import rfc3339
 from ledger.money import Asset, usd_fields

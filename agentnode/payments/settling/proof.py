@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentnode.payments.journal import Mined
 from agentnode.payments.schemes.onchain import direct_transfers
+from agentnode.payments.settling.journal import Mined
 from agentnode.payments.tables import Settlement
 from ledger.clock import Clock, seconds
 from trust.chain import ChainView

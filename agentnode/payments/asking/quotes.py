@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from agentnode.payments.asking.requirement import PaymentRequirement, Terms
 from agentnode.payments.errors import AssetMismatch, InputChanged, QuoteUnknown
-from agentnode.payments.headers import SentPayment
-from agentnode.payments.requirement import PaymentRequirement, Terms
+from agentnode.payments.taking.headers import SentPayment
 from ledger.clock import SECOND_US, seconds
 from ledger.money import Asset
 

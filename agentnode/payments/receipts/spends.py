@@ -11,17 +11,17 @@ from dataclasses import replace
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
-from agentnode.payments.booking import OPERATOR
-from agentnode.payments.deliveries import check_counter
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
-from agentnode.payments.headers import SentPayment
-from agentnode.payments.journal import Journal
-from agentnode.payments.receipt_book import ReceiptBook
-from agentnode.payments.receipts import Receipt
-from agentnode.payments.requirement import PaymentRequirement
+from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend, worth_usd_nanos
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.shares import OPERATOR
 from agentnode.payments.tables import UNPAID_POINTS, Delivery, PaymentIntent, Settlement
+from agentnode.payments.taking.deliveries import check_counter
+from agentnode.payments.taking.headers import SentPayment
 from ledger.accounts import fund, move, receipt_budget, withdraw
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database

@@ -11,12 +11,12 @@ import orjson
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete
 
+from agentnode.payments.asking.quotes import Hasher
 from agentnode.payments.errors import SignInNeeded, SignInRefused
-from agentnode.payments.headers import Header
-from agentnode.payments.offers import Hasher
 from agentnode.payments.schemes.authorship import signed_by
-from agentnode.payments.sign_in_challenge import Challenge, Challenges, Proof
 from agentnode.payments.tables import UsedSignIn
+from agentnode.payments.taking.headers import Header
+from agentnode.payments.taking.sign_in_challenge import Challenge, Challenges, Proof
 from ledger.clock import Clock
 from ledger.database import Database
 from ledger.errors import InvalidInput

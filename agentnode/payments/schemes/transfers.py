@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.compliance import Compliance
-from agentnode.payments.ends import Ends
 from agentnode.payments.errors import PaymentRefused, TransferUnmined
-from agentnode.payments.journal import Carriage, Journal, Plan
 from agentnode.payments.networks import chain_id_of
-from agentnode.payments.proof import Proof, mined
-from agentnode.payments.requirement import PaymentRequirement
 from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, claimed_id, senders
+from agentnode.payments.settling.ends import Ends
+from agentnode.payments.settling.journal import Carriage, Journal, Plan
+from agentnode.payments.settling.proof import Proof, mined
 from agentnode.payments.tables import Settlement
 from ledger.clock import SECOND_US, Clock
 from trust.chain import ChainView
