@@ -22,6 +22,8 @@ from ledger.beside import Beside
 from ledger.errors import DatabaseUnavailable, InvalidInput
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_UPGRADE_WAIT_S = 600.0
+"""Another process may have much to bring up to date; who starts meanwhile waits for it."""
 _UPGRADE_LOCK = 0x61676E6F  # any fixed number: every process takes the same advisory lock to upgrade
 _BUSY_TIMEOUT_S = 20.0
 
@@ -134,14 +136,16 @@ class Database:
 
         On SQLite it holds the only write lock from its first line: await nothing slow inside.
         """
-        async with self._translated(), self._turn():
+        async with self._translated(), self._turn(self._gate_wait_s):
             async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
 
     async def upgrade(self, locations: Sequence[Path] = ()) -> None:
         """Bring the tables to this version: the ledger's own migrations and those of the packages in `locations`."""
-        async with self._translated(), self._turn(), self.engine.begin() as connection:
+        async with self._translated(), self._turn(_UPGRADE_WAIT_S), self.engine.begin() as connection:
             if not self.is_sqlite:
+                for bound in ("lock_timeout", "statement_timeout"):
+                    await connection.execute(text(f"SET LOCAL {bound} = '{_UPGRADE_WAIT_S:.0f}s'"))
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
             await connection.run_sync(_upgrade, [MIGRATIONS / "versions", *locations])
 
@@ -157,13 +161,13 @@ class Database:
             self._gate = None
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, wait_s: float) -> AsyncIterator[None]:
         if self._gate is None:
             yield
             return
         async with contextlib.AsyncExitStack() as turn:
             try:
-                async with asyncio.timeout(self._gate_wait_s):
+                async with asyncio.timeout(wait_s):
                     await turn.enter_async_context(self._writer)
                     await self._gate.acquire()
             except TimeoutError:

@@ -67,6 +67,21 @@ async def test_a_writer_that_holds_the_gate_too_long_is_a_503_for_the_others(tmp
     await database.close()
 
 
+async def test_who_starts_while_another_upgrades_waits_for_it(tmp_path: Path) -> None:
+    """An upgrade may have much to move: the next process waits far longer than a request would."""
+    upgrading = Database(f"sqlite:///{tmp_path / 'node.db'}")
+    started = Database(f"sqlite:///{tmp_path / 'node.db'}", gate_wait_s=0.01)
+    async with upgrading.write():
+        waiting = asyncio.create_task(started.upgrade())
+        with pytest.raises(DatabaseUnavailable):
+            async with started.write():
+                pass
+        assert not waiting.done()
+    await waiting
+    for each in (upgrading, started):
+        await each.close()
+
+
 _SLOW = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000) SELECT count(x) FROM n"
 
 

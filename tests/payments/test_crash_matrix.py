@@ -116,7 +116,6 @@ def test_killed_while_it_looks_after_what_has_ended(tmp_path: Path, point: str) 
         chain.stop()
 
 
-@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize(("trial", "point"), _BY_SCHEME if LONG else _BY_SCHEME[1::2])
 def test_killed_at_a_point_of_every_other_scheme(seller: Seller, trial: str, point: str) -> None:
     """Transfers of the payers' own, receipts that pay for tasks, failed tasks, refunds: the next process ends them."""
@@ -125,6 +124,7 @@ def test_killed_at_a_point_of_every_other_scheme(seller: Seller, trial: str, poi
     made.judged()
 
 
+@pytest.mark.timeout(3_600)
 def test_killed_at_any_time_each_payment_moves_once(
     seller: Seller, record_property: Callable[[str, object], None]
 ) -> None:
