@@ -21,7 +21,6 @@ from agentnode.a2a.tables import TASK, TASK_EVENT, Task
 from agentnode.push import Told
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
-from ledger.errors import Unavailable
 from ledger.together import Together
 from ledger.vault import Vault, VaultItem
 
@@ -103,7 +102,13 @@ class TaskLog:
         return await self._writes.ask(_Alter(task_id, rule, bind))
 
     async def _written(self, writes: list[_Write]) -> list[Written | Exception]:
-        outcomes = await self._commit_or_replay(writes)
+        try:
+            outcomes = await self._commit(writes)
+        except IntegrityError:
+            if len(writes) > 1:
+                raise
+            # Another process took the same open key in the meantime: now it is there to be found.
+            outcomes = await self._commit(writes)
         for outcome in outcomes:
             if isinstance(outcome, Written):
                 self._tell(outcome)
@@ -115,24 +120,6 @@ class TaskLog:
             self._hints.tell(written.task.id, list(enumerate(written.events, first)))
             if written.task.push_since_us is not None:
                 self._announcer.wake()
-
-    async def _commit_or_replay(self, writes: list[_Write]) -> list[Written | Exception]:
-        try:
-            return await self._commit(writes)
-        except Unavailable as error:
-            return [error] * len(writes)
-        except Exception as error:
-            if len(writes) == 1:
-                return [await self._again(writes[0], error)]
-        return [outcome for write in writes for outcome in await self._commit_or_replay([write])]
-
-    async def _again(self, write: _Write, error: Exception) -> Written | Exception:
-        if not isinstance(error, IntegrityError):
-            return error
-        try:  # another process took the same open key in the meantime: now it is there to be found
-            return (await self._commit([write]))[0]
-        except Exception as lasting:
-            return lasting
 
     async def _commit(self, writes: list[_Write]) -> list[Written | Exception]:
         async with self._database.write() as session:

@@ -12,7 +12,6 @@ from ledger.events import EventDraft
 from ledger.ids import ordered_id
 from ledger.movements import MovementDraft, MovementKind
 from ledger.spend import budgets, checks
-from ledger.spend.batches import Batches
 from ledger.spend.budgets import Budget, NewBudget
 from ledger.spend.holds import read_hold, read_holds, read_twin
 from ledger.spend.operations import (
@@ -40,8 +39,11 @@ from ledger.spend.operations import (
     VaultRow,
 )
 from ledger.spend.takes import Take, whole
+from ledger.together import Together
 
 _MAX_LEASE_S = 30 * 86_400
+_MOST_AT_ONCE = 128
+"""Measured: beyond it the rate no longer rises, and every caller waits for the whole batch."""
 
 
 class Spend:
@@ -57,11 +59,12 @@ class Spend:
         self._clock = clock
         self._owner = owner
         self._ledger = _ledger(database)
-        self._batches = Batches(self._ledger)
+        self._batches: Together[Operation, Outcome] = Together(self._ledger.apply, _MOST_AT_ONCE)
+        self._batches.is_open = False
 
     async def start(self) -> None:
         await self._ledger.open()
-        self._batches.start()
+        self._batches.is_open = True
 
     async def close(self) -> None:
         await self._batches.close()
@@ -123,7 +126,7 @@ class Spend:
             request_key=request_key,
         )
         asked = Reserve(hold, checks.amount(least, "least_usd_nanos"))
-        outcome = await self._batches.submit(asked, self._release_abandoned if hold_id is None else None)
+        outcome = await self._batches.ask(asked, self._release_abandoned if hold_id is None else None)
         if isinstance(outcome, Held):
             return outcome.hold
         if isinstance(outcome, Refused):
@@ -168,7 +171,7 @@ class Spend:
         amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
         to = checks.name(to_account, "to_account")
         asked = Capture(hold_id, amount, fence, to, self._row(event), self._clock.now_us(), kept, most_usd_nanos)
-        outcome = await self._batches.submit(asked)
+        outcome = await self._batches.ask(asked)
         if isinstance(outcome, Captured):
             return outcome
         raise _error(outcome)
@@ -211,7 +214,7 @@ class Spend:
 
     async def expire(self, hold_id: str) -> bool:
         """The sweeper's: ends the hold if its lease has run out. False where it is not due."""
-        outcome = await self._batches.submit(Expire(hold_id, self._clock.now_us()))
+        outcome = await self._batches.ask(Expire(hold_id, self._clock.now_us()))
         return not isinstance(outcome, NotDue | UnknownHold)
 
     async def hold(self, hold_id: str) -> Hold | None:
@@ -227,7 +230,7 @@ class Spend:
         return await read_twin(self._database, tenant_id, request_key, since_us)
 
     async def _done(self, operation: Operation) -> None:
-        outcome = await self._batches.submit(operation)
+        outcome = await self._batches.ask(operation)
         if isinstance(outcome, Refused):
             raise BudgetRefused(outcome.budget_id, 1, outcome.room_usd_nanos)
         if isinstance(outcome, Ended | UnknownHold | UnknownBudget | Differs):
@@ -239,7 +242,7 @@ class Spend:
     def _release_abandoned(self, outcome: Outcome) -> None:
         if isinstance(outcome, Held):
             with contextlib.suppress(LedgerStopped):  # then the lease ends it
-                released = self._batches.submit(Release(outcome.hold.id, None, None, self._clock.now_us()))
+                released = self._batches.ask(Release(outcome.hold.id, None, None, self._clock.now_us()))
                 released.add_done_callback(lambda done: done.exception())
 
 

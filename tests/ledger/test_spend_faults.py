@@ -14,11 +14,11 @@ from ledger.database import Database
 from ledger.errors import DatabaseUnavailable, LedgerStopped
 from ledger.events import EventDraft
 from ledger.spend import NewBudget, Spend
-from ledger.spend.batches import Batches
 from ledger.spend.budgets import open_budget, read_budget
 from ledger.spend.operations import Capture, Captured, Held, Hold, Ledger, Operation, Outcome, Record, Reserve
 from ledger.spend.postgres import PostgresLedger
 from ledger.spend.sqlite import SqliteLedger
+from ledger.together import Together
 from tests.conftest import create_postgres_database
 from tests.ledger.parts import SetClock
 
@@ -63,11 +63,10 @@ def postgres_url(postgres_uri: str) -> str:
 @pytest.mark.database
 async def test_one_poisoned_operation_fails_alone(ledger: Ledger, database: Database) -> None:
     """An operation that no database can store is rolled back with its batch; replayed, its neighbours succeed."""
-    batches = Batches(ledger)
-    batches.start()
+    batches: Together[Operation, Outcome] = Together(ledger.apply, 128)
     poison = Record(EventDraft(kind="refund", tenant_id="t").as_row() | {"at_us": 0, "kind": "poison"}, None)
     good = [_reserve(f"good_{index}", 1) for index in range(6)]
-    futures = [batches.submit(op) for op in [*good[:3], poison, *good[3:]]]
+    futures = [batches.ask(op) for op in [*good[:3], poison, *good[3:]]]
     outcomes = await asyncio.gather(*futures, return_exceptions=True)
     assert isinstance(outcomes[3], Exception)
     assert [outcome for outcome in outcomes if not isinstance(outcome, Exception)] == [
@@ -143,33 +142,26 @@ async def test_closing_writes_what_was_asked_and_takes_nothing_more(database: Da
 
 async def test_an_answer_that_nobody_waits_for_does_not_stop_the_writer(ledger: Ledger) -> None:
     """A future that was cancelled takes no result; the next batches are written all the same."""
-    batches = Batches(ledger)
-    batches.start()
-    futures = [batches.submit(_reserve(f"h{index}", 1)) for index in range(3)]
+    batches: Together[Operation, Outcome] = Together(ledger.apply, 128)
+    futures = [batches.ask(_reserve(f"h{index}", 1)) for index in range(3)]
     futures[1].cancel()
     assert isinstance(await futures[2], Held)
-    assert isinstance(await batches.submit(_reserve("h3", 1)), Held)
+    assert isinstance(await batches.ask(_reserve("h3", 1)), Held)
     await batches.close()
 
 
-async def test_a_writer_that_dies_leaves_no_caller_waiting(database: Database) -> None:
+async def test_a_writer_that_dies_leaves_no_caller_waiting() -> None:
     """Should the group's writer itself be ended, its callers are told, and so is who comes after."""
 
-    class Silent:
-        async def open(self) -> None: ...
+    async def dies(_: list[Operation]) -> list[Outcome]:
+        raise asyncio.CancelledError
 
-        async def close(self) -> None: ...
-
-        async def apply(self, batch: object) -> list[Outcome]:
-            raise asyncio.CancelledError
-
-    batches = Batches(Silent())
-    batches.start()
-    futures = [batches.submit(_reserve("h", 1)) for _ in range(3)]
+    batches = Together(dies, 128)
+    futures = [batches.ask(_reserve("h", 1)) for _ in range(3)]
     for outcome in await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 10):
         assert isinstance(outcome, LedgerStopped)
     with pytest.raises(LedgerStopped):
-        batches.submit(_reserve("h", 1))
+        batches.ask(_reserve("h", 1))
 
 
 async def test_behind_a_stopped_sqlite_writer_callers_are_told_to_come_back(database: Database) -> None:

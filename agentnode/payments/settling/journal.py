@@ -26,7 +26,6 @@ from agentnode.payments.settling.entries import Entries, attempts_in
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
-from ledger.errors import Unavailable
 from ledger.ids import new_id
 from ledger.together import Together
 from ledger.work import Claim, ClaimLost, Claims
@@ -125,22 +124,15 @@ class Journal(Entries):
                 raise PaymentRefused("DUPLICATE_NONCE", "this authorisation or this task is paid for already") from None
             return standing
 
-    async def _planned(self, asked: list[_Asked]) -> list[Settlement | Exception]:
-        """In one transaction; where one of them is refused, each in its own."""
+    async def _planned(self, asked: list[_Asked]) -> list[Settlement]:
+        """In one transaction."""
         entries: dict[_Asked, Settlement] = {}
-        try:
-            async with self._database.write() as session:
-                await self._refuse_closed(session, *(one.plan.payment_id for one in asked))
-                revivable = await self._revivable(session, asked)
-                # In one order, so that two processes do not wait for each other.
-                for one in sorted(asked, key=lambda one: one.plan.authorization.nonce):
-                    entries[one] = await self._put(session, one, revivable)
-        except Unavailable:
-            raise
-        except Exception as refused:
-            if len(asked) == 1:
-                return [refused]
-            return [outcome for one in asked for outcome in await self._planned([one])]
+        async with self._database.write() as session:
+            await self._refuse_closed(session, *(one.plan.payment_id for one in asked))
+            revivable = await self._revivable(session, asked)
+            # In one order, so that two processes do not wait for each other.
+            for one in sorted(asked, key=lambda one: one.plan.authorization.nonce):
+                entries[one] = await self._put(session, one, revivable)
         for entry in entries.values():
             if entry.point == "planned":
                 self._begins(entry)
