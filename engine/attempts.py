@@ -5,45 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from engine.between import Between
-from engine.completion import Attempt, Call, Chunk, Completion, written_bytes
+from engine.completion import Attempt, Chunk, Completion, written_bytes
 from engine.errors import RateLimitExceeded, TooManyConcurrent, UpstreamError
 from engine.guard import Guard, Verdicts, within
 from engine.metered import MeteredCall
-from engine.options import Options
+from engine.order import Order, most_of
 from engine.providers import Answer, Piece, Provider, Providers
-from engine.request import CompletionRequest
 from engine.routing import Leg, Ranking, Route, Wait
 from engine.usage import Usage
-from ledger.accounts import Account, Policy
 from ledger.clock import Clock
 from ledger.errors import AgentNodeError, BudgetRefused, Unavailable
-from ledger.events import EventDraft
-from ledger.money import MAX_USD_NANOS
 from ledger.spend import Spend
 
 RANKED_IN_TRACE = 5
-
-
-def most_of(options: Options, policy: Policy | None) -> int:
-    """What one call may cost: the caller's own limit, and the policy's."""
-    own = MAX_USD_NANOS if options.max_cost_usd_nanos is None else options.max_cost_usd_nanos
-    return own if policy is None else min(own, policy.limits.usd_nanos_per_request)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be done: the request, on whose account, what for, and how to choose."""
-
-    request: CompletionRequest
-    account: Account
-    call: Call
-    options: Options
-    began_us: int
 
 
 class Attempts:
@@ -119,25 +97,11 @@ class Attempts:
         """Books a refusal of the guard with its trace, for who asks why. Floods are not booked."""
         if "refused" not in self.verdicts.said.values() or isinstance(error, RateLimitExceeded | TooManyConcurrent):
             return
-        account, call = self.order.account, self.order.call
-        if not self.guard.books_refusal(account.tenant_id):
+        if not self.guard.books_refusal(self.order.account.tenant_id):
             return
-        event = EventDraft(
-            kind="refusal",
-            tenant_id=account.tenant_id,
-            key_id=account.key_id,
-            session_id=account.session_id,
-            request_id=call.request_id,
-            task_id=call.task_id,
-            decision="refused",
-            deny_code=error.code,
-            evidence_status="present",
-            attribution=call.attribution,
-            privacy_mode=call.privacy_mode,
-            trace=self.trace(),
-        )
+        said = {"deny_code": error.code, "evidence_status": "present", "trace": self.trace()}
         with contextlib.suppress(Unavailable):
-            await self.spend.record(event)
+            await self.spend.record(self.order.event("refusal", "refused", **said))
 
 
 class Attempting:
@@ -185,8 +149,8 @@ class Attempting:
         if attempts.made:
             takes = tuple(take for take in takes if take.how != "count")  # a request counts once
         self.metered = MeteredCall(
-            *(attempts.spend, attempts.clock, self.model, bound, order.request, order.account, takes),
-            *(order.call, attempts.trace(), attempts.lease_s, left),
+            *(attempts.spend, attempts.clock, self.model, bound, order, takes),
+            *(attempts.trace(), attempts.lease_s, left),
         )
         try:
             await self.metered.__aenter__()

@@ -10,6 +10,8 @@ from engine.catalog import Model, Price, Rate, bound_usd_nanos
 from engine.completion import Call
 from engine.guard import Bound
 from engine.metered import MeteredCall
+from engine.options import DEFAULTS
+from engine.order import Order
 from engine.providers import Embedded, Embeddings
 from engine.request import CompletionRequest
 from engine.routing import Breakers
@@ -78,11 +80,11 @@ class UpstreamVectors:
 
     async def _paid(self, text: str) -> numpy.ndarray:
         account = await self._payer()
-        request = CompletionRequest([{"role": "user", "content": text}])
+        request, call = CompletionRequest([{"role": "user", "content": text}]), Call(ordered_id("emb"))
+        order = Order(request, account, call, DEFAULTS, self._clock.now_us())
         takes = (*account.takes, *account.payers(False))
         metered = MeteredCall(
-            *(self._spend, self._clock, self._model, _bound(text, self._model), request, account, takes),
-            call=Call(ordered_id("emb")),
+            *(self._spend, self._clock, self._model, _bound(text, self._model), order, takes),
             trace={"purpose": PURPOSE},
         )
         async with metered:

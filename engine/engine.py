@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from engine.attempts import Attempting, Attempts, Order, most_of
+from engine.attempts import Attempting, Attempts
 from engine.cache import Asked, Cache
 from engine.catalog import Catalog, Model
 from engine.completion import Call, Chunk, Completion, Quote
@@ -15,6 +15,7 @@ from engine.folding import as_chunks
 from engine.guard import Guard, bound
 from engine.metered import LEASE_S
 from engine.options import DEFAULTS, Options
+from engine.order import Order, most_of
 from engine.providers import Answer, Providers
 from engine.recall import Recall
 from engine.relay import Relay

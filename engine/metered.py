@@ -10,12 +10,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from engine.catalog import Model, cost_usd_nanos
-from engine.completion import Call
 from engine.errors import UpstreamError
 from engine.guard import Bound, afforded, believable, estimate, hidden_tokens
-from engine.request import CompletionRequest
+from engine.order import Order
 from engine.usage import Usage
-from ledger.accounts import Account
 from ledger.clock import Clock
 from ledger.errors import HoldEnded, InvalidInput, Unavailable
 from ledger.events import EventDraft
@@ -56,10 +54,8 @@ class MeteredCall:
         clock: Clock,
         model: Model,
         limit: Bound,
-        request: CompletionRequest,
-        account: Account,
+        order: Order,
         takes: Sequence[Take],
-        call: Call,
         trace: Trace,
         lease_s: float = LEASE_S,
         most_usd_nanos: int = MAX_USD_NANOS,
@@ -71,8 +67,8 @@ class MeteredCall:
         self.silent_us = 0
         """of a call that is left: how long nothing had come of its answer"""
         self._spend, self._clock, self._lease_s = spend, clock, lease_s
-        self._model, self._request, self._account, self._takes = model, request, account, takes
-        self._call, self._trace, self._most_usd_nanos = call, trace, most_usd_nanos
+        self._model, self._order, self._takes = model, order, takes
+        self._trace, self._most_usd_nanos = trace, most_usd_nanos
         self._began_us = clock.now_us()
         self._hold: Hold | None = None
         self._settling = False
@@ -90,17 +86,17 @@ class MeteredCall:
         """
         floor, draft = self._floor()
         self._hold = await self._spend.reserve(
-            tenant_id=self._account.tenant_id,
+            tenant_id=self._order.account.tenant_id,
             budgets=self._takes,
             amount_usd_nanos=self.limit.usd_nanos,
             least_usd_nanos=self.limit.least_usd_nanos,
             lease_s=self._lease_s,
             sent=draft,
             floor_usd_nanos=floor,
-            request_key=self._call.retry_key,
+            request_key=self._order.call.retry_key,
         )
         self._floor_usd_nanos = floor
-        self.limit = afforded(self.limit, self._request, self._model, self._hold.amount_usd_nanos)
+        self.limit = afforded(self.limit, self._order.request, self._model, self._hold.amount_usd_nanos)
         self._renew_later()
         return self
 
@@ -148,7 +144,7 @@ class MeteredCall:
     async def _abandon(self, error: BaseException) -> None:
         match error:
             case UpstreamError(owed=True):
-                used = estimate(self._request, self.limit, self._produced_bytes)
+                used = estimate(self._order.request, self.limit, self._produced_bytes)
                 self.charged_usd_nanos = cost_usd_nanos(used, self._model.price)  # should the books not answer
                 self.charged_usd_nanos = (await self._capture(None, "upstream_failed", error.code)).cost_usd_nanos
             case UpstreamError(reached=True):
@@ -172,7 +168,7 @@ class MeteredCall:
         assert self._hold is not None
         limit, price = self.limit, self._model.price
         trusted = believable(counted, limit, self._produced_bytes)
-        usage = counted if trusted and counted else estimate(self._request, limit, self._produced_bytes, hidden)
+        usage = counted if trusted and counted else estimate(self._order.request, limit, self._produced_bytes, hidden)
         cost = cost_usd_nanos(usage, price)
         claimed = cost_usd_nanos(counted, price) if counted else cost
         draft = self._draft(usage, claimed, decision, deny_code=deny_code, counted=trusted)
@@ -201,7 +197,7 @@ class MeteredCall:
 
     def _floor(self) -> tuple[int, EventDraft]:
         """What is charged if this process dies now, and the event that says so."""
-        usage = estimate(self._request, self.limit, self._produced_bytes)
+        usage = estimate(self._order.request, self.limit, self._produced_bytes)
         floor = cost_usd_nanos(usage, self._model.price)
         return floor, self._draft(usage, floor, "owner_lost")
 
@@ -228,15 +224,11 @@ class MeteredCall:
         deny_code: str | None = None,
         counted: bool = False,
     ) -> EventDraft:
-        model, call, account = self._model, self._call, self._account
-        return EventDraft(
+        model, call = self._model, self._order.call
+        return self._order.event(
+            "engine_call",
+            decision,
             id=self.event_id,
-            kind="engine_call",
-            tenant_id=account.tenant_id,
-            key_id=account.key_id,
-            session_id=account.session_id,
-            request_id=call.request_id,
-            task_id=call.task_id,
             provider=model.provider,
             model=model.id,
             price_version=model.price.version,
@@ -250,12 +242,9 @@ class MeteredCall:
             latency_ms=max(0, self._clock.now_us() - self._began_us) // 1_000,
             receipt_id=call.receipt_id,
             payment_id=call.payment_id,
-            decision=decision,
             deny_code=deny_code,
             evidence_status="present" if counted else "missing",
             estimated=not counted and usage.total_tokens > 0,
-            attribution=call.attribution,
-            privacy_mode=call.privacy_mode,
             trace=self._trace | {"bound_usd_nanos": self.limit.usd_nanos, "max_tokens": self.limit.max_tokens},
         )
 

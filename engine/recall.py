@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.attempts import Order
 from engine.cache import Asked, Cache, asked_of
 from engine.completion import Completion
 from engine.guard import Guard, Verdicts
 from engine.options import Options
+from engine.order import Order
 from engine.routing import may_see
 from engine.usage import Usage
 from ledger.accounts import Policy
 from ledger.clock import Clock
 from ledger.errors import BudgetRefused
-from ledger.events import EventDraft
 from ledger.spend import Spend
 
 
@@ -40,26 +39,20 @@ class Recall:
     async def found(self, order: Order, asked: Asked) -> Completion | None:
         """A kept answer, counted as a request and booked at no cost. Raises RateLimitExceeded."""
         assert self._cache is not None
-        account, call = order.account, order.call
-        counts = [take.budget_id for take in account.takes if take.how == "count"]
+        counts = [take.budget_id for take in order.account.takes if take.how == "count"]
         if asked.words is not None and self._cache.shows_to is not None:
             await self._check_counts(counts)
         hit = await self._cache.find(asked)
         if hit is None:
             return None
-        event = EventDraft(
-            kind="cache_hit",
-            tenant_id=account.tenant_id,
-            key_id=account.key_id,
-            session_id=account.session_id,
-            request_id=call.request_id,
+        latency_ms = max(0, self._clock.now_us() - order.began_us) // 1_000
+        event = order.event(
+            "cache_hit",
+            "allowed",
             provider=hit.provider,
             model=hit.model,
-            decision="allowed",
             evidence_status="present",
-            latency_ms=max(0, self._clock.now_us() - order.began_us) // 1_000,
-            attribution=call.attribution,
-            privacy_mode=call.privacy_mode,
+            latency_ms=latency_ms,
             trace={"cache": {"similarity": hit.similarity, "saved_usd_nanos": hit.saved_usd_nanos}},
         )
         try:
@@ -73,7 +66,7 @@ class Recall:
             body=hit.body,
             usage=Usage(),
             cost_usd_nanos=0,
-            latency_ms=max(0, self._clock.now_us() - order.began_us) // 1_000,
+            latency_ms=latency_ms,
             provider_latency_ms=0,
             mode=order.options.mode,
             cached=True,

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from engine.attempts import Order
 from engine.completion import Completion
+from engine.order import Order
 from engine.usage import Usage
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import NotFound, RequestInProgress
