@@ -17,7 +17,7 @@ from typing import TextIO
 import uvicorn
 import uvloop
 
-from agentnode.api.completions import Shortcut
+from agentnode.api.chat import Shortcut
 from agentnode.app import build
 from agentnode.devchain import ChainChild, ChainExtraMissing
 from agentnode.server import Server

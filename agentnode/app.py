@@ -10,8 +10,9 @@ from fastapi import FastAPI
 
 from agentnode import __version__
 from agentnode.a2a import Skills, ask, ask_pricing, echo, open_tasks, sold
-from agentnode.api import auth, bodies, errors
+from agentnode.api import auth, errors
 from agentnode.api.about import About
+from agentnode.api.bounded_bodies import BoundedBodies
 from agentnode.api.routes import add_routes
 from agentnode.evidence.collect import Evidence
 from agentnode.ground import open_ground
@@ -76,7 +77,7 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     app = FastAPI(title="agentnode", version=__version__, lifespan=serving, docs_url=None, redoc_url=None)
     errors.install(app)
-    app.add_middleware(bodies.BoundedBodies)
+    app.add_middleware(BoundedBodies)
     app.router.routes.extend(wrapped.routes())
     add_routes(app, ground, paid, work, hiring, authority, catalog, tasks.outbox, proofs)
     app.router.routes.extend(tasks.routes)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 
 from agentnode.api.auth import JsonBody, Needs
+from agentnode.api.idempotency import IdempotencyKey, checked_key, hash_of
 from agentnode.hire import Buyer, HireRequest
 from bazaar import Bazaar
 from ledger.accounts import Caller
-from ledger.errors import Conflict, InvalidInput
+from ledger.errors import Conflict
 from ledger.work import Idempotency
 
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,200}")
 _LEASE_S = 180
 """Longer than a seller may take to name its price; a run that has lost its lease to another can no longer pay."""
 
@@ -46,9 +44,7 @@ def router(bazaar: Bazaar, buyer: Buyer, idempotency: Idempotency, needs: Needs)
         return await bazaar.validate(body)
 
     @routes.post("/call")
-    async def call(
-        body: JsonBody, caller: Caller = spends, idempotency_key: Annotated[str | None, Header()] = None
-    ) -> dict[str, Any]:
+    async def call(body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
         if idempotency_key is None:
             return await buyer.hire(caller.tenant_id, HireRequest.parse(body))
         return await _hire_once(buyer, idempotency, caller.tenant_id, idempotency_key, body)
@@ -64,11 +60,8 @@ async def _hire_once(
     buyer: Buyer, idempotency: Idempotency, tenant_id: str, key: str, body: dict[str, Any]
 ) -> dict[str, Any]:
     """The hire, or, under a key that came before, what became of the first: a call with a price as it stands now."""
-    if not _VISIBLE.fullmatch(key):
-        raise InvalidInput("Idempotency-Key", "must be 1 to 200 visible characters")
-    request, scope = HireRequest.parse(body), f"hire:{tenant_id}"
-    body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    replay = await idempotency.begin(scope, key, body_hash, _LEASE_S)
+    key, request, scope = checked_key(key), HireRequest.parse(body), f"hire:{tenant_id}"
+    replay = await idempotency.begin(scope, key, hash_of(body), _LEASE_S)
     if replay is not None and replay.ref is not None:
         return await buyer.call(tenant_id, replay.ref)
     if replay is not None and replay.content is not None:

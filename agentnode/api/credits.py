@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from agentnode.api.auth import JsonBody, Needs
-from agentnode.api.counter import Counter
-from agentnode.api.once import IdempotencyKey, once
+from agentnode.api.idempotency import IdempotencyKey, once
+from agentnode.api.top_up import TopUp
 from agentnode.payments import Sale
 from ledger.accounts import NANOS_PER_CREDIT, Balance, Caller, Credits, Entry, PaidIn, Purchase
 from ledger.clock import rfc3339
@@ -17,7 +17,7 @@ from ledger.money import usd_exact, usd_fields, usd_nanos
 from ledger.work import Idempotency
 
 
-def router(credits: Credits, idempotency: Idempotency, counter: Counter, needs: Needs) -> APIRouter:
+def router(credits: Credits, idempotency: Idempotency, top_up: TopUp, needs: Needs) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/credits")
     spends, sees = needs("spend"), needs("spend", "meter:read")
 
@@ -30,14 +30,14 @@ def router(credits: Credits, idempotency: Idempotency, counter: Counter, needs: 
         request: Request, body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None
     ) -> dict[str, Any] | Response:
         paid, mode = usd_nanos(body.get("amount_usd"), "amount_usd"), body.get("mode", "")
-        if mode == "paid" and paid and counter.is_open:
+        if mode == "paid" and paid and top_up.is_open:
 
             async def make(sale: Sale, money: PaidIn) -> dict[str, Any]:
                 bought = await credits.purchase(caller.tenant_id, paid, mode, paid=money)
                 settled = {"receipt_id": sale.receipt.id, "transaction": sale.receipt.tx_hash}
                 return await _shown_purchase(credits, caller.tenant_id, bought, mode, settled)
 
-            return await counter.buy(request, caller.tenant_id, paid, f"Credits for {usd_exact(paid)} USD", make)
+            return await top_up.buy(request, caller.tenant_id, paid, f"Credits for {usd_exact(paid)} USD", make)
         bought = await once(
             idempotency,
             f"credits:{caller.tenant_id}",

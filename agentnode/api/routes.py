@@ -10,10 +10,11 @@ from agentnode.api import (
     auth,
     bazaar,
     cache,
-    completions,
+    chat,
     credits,
     devchain,
     evidence,
+    explain,
     facilitator,
     health,
     keys,
@@ -22,17 +23,13 @@ from agentnode.api import (
     payments,
     policy,
     providers,
-    pushed,
+    push_deliveries,
     receipts,
-    requests,
     sessions,
     sign_in,
     tenants,
 )
-from agentnode.api.counter import Counter
-from agentnode.api.keyed import Keyed
-from agentnode.api.served import Served
-from agentnode.api.till import Till
+from agentnode.api.top_up import TopUp
 from agentnode.evidence.charges import Charges
 from agentnode.evidence.collect import Evidence
 from agentnode.ground import Ground
@@ -58,25 +55,27 @@ def add_routes(
     proofs: Evidence | None,
 ) -> None:
     settings, accounts, book, idempotency = ground.settings, ground.accounts, ground.book, ground.idempotency
-    needs, toll, till = auth.needs(accounts), paid.toll if paid else None, None
-    counter = Counter(toll, settings.url)
-    serve = Served(work.engine, hiring.chat, settings.client_stall_s)
+    needs, toll, pay_per_call = auth.needs(accounts), paid.toll if paid else None, None
+    top_up = TopUp(toll, settings.url)
+    serve = chat.Serving(work.engine, hiring.chat, settings.client_stall_s)
     if toll:
-        till = Till(toll, work.engine, serve, book, settings.url, usd_nanos(settings.least_payment_usd))
-    serves = completions.Completions(
-        *(serve, accounts, book, ground.sessions, Keyed(idempotency), till), client_stall_s=settings.client_stall_s
+        least = usd_nanos(settings.least_payment_usd)
+        pay_per_call = chat.PayPerCall(toll, work.engine, serve, book, settings.url, least)
+    completions = chat.ChatCompletions(
+        *(serve, accounts, book, ground.sessions, chat.FirstReplies(idempotency), pay_per_call),
+        client_stall_s=settings.client_stall_s,
     )
-    app.router.routes.extend(completions.routes(serves))
+    app.router.routes.extend(chat.routes(completions))
     checks = health.checks(ground.database, paid.chain if paid else None, work.providers)
     caller_of = functools.partial(auth.caller_of, accounts)
     for router in (
         health.router(app.version, checks, ground.keys.jwks),
-        requests.router(work.engine, ground.events, book, needs),
+        explain.router(work.engine, ground.events, book, needs),
         tenants.router(accounts, ground.policies, needs),
         keys.router(accounts, ground.policies, needs),
         policy.router(ground.policies, needs),
-        sessions.router(ground.sessions, idempotency, ground.clock, counter, needs),
-        credits.router(ground.credits, idempotency, counter, needs),
+        sessions.router(ground.sessions, idempotency, ground.clock, top_up, needs),
+        credits.router(ground.credits, idempotency, top_up, needs),
         mandates.router(authority, needs),
         bazaar.router(catalog, hiring.buyer, idempotency, needs),
         cache.router(work.answers, needs),
@@ -84,7 +83,7 @@ def add_routes(
         providers.router(work.models, needs),
         facilitator.router(paid),
         payments.router(paid, settings.url, Overview(ground.database, ground.clock), needs, caller_of),
-        pushed.router(outbox, needs),
+        push_deliveries.router(outbox, needs),
         receipts.router(paid, settings.url, Charges(ground.events, ground.keys, work.models)),
         sign_in.router(paid, settings.url),
         evidence.router(proofs, needs),

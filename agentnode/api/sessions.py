@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from agentnode.api.auth import JsonBody, Needs
-from agentnode.api.counter import Counter
-from agentnode.api.once import IdempotencyKey, once
+from agentnode.api.idempotency import IdempotencyKey, once
+from agentnode.api.top_up import TopUp
 from agentnode.payments import NamedClaim, PaymentRefused, Sale, claim_of
 from ledger.accounts import PAID_SOURCES, Caller, Funding, NewSession, PaidIn, Session, Sessions
 from ledger.clock import SECOND_US, Clock, rfc3339
@@ -19,7 +19,7 @@ from ledger.work import Idempotency
 _TEXT_CHARACTERS = 200
 
 
-def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: Counter, needs: Needs) -> APIRouter:
+def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, top_up: TopUp, needs: Needs) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/sessions")
     spends, sees = needs("spend"), needs("spend", "meter:read")
 
@@ -38,7 +38,7 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: 
     ) -> dict[str, Any] | Response:
         session_id = _text(body, "session_id") or ""
         amount, source = usd_nanos(body.get("amount"), "amount"), body.get("source", "")
-        if source in PAID_SOURCES and amount and counter.is_open:
+        if source in PAID_SOURCES and amount and top_up.is_open:
             standing = await sessions.get(caller.tenant_id, session_id)
             if standing.status not in ("active", "exhausted"):
                 raise SessionEnded(f"{session_id} is {standing.status}; make another session")
@@ -50,7 +50,7 @@ def router(sessions: Sessions, idempotency: Idempotency, clock: Clock, counter: 
                 return shown | {"funding": _shown_funding(funding, source) | settled}
 
             named = _transfer_in(body, standing) if body.get("tx_hash") is not None else None
-            return await counter.buy(request, caller.tenant_id, amount, f"Funds of {session_id}", make, named)
+            return await top_up.buy(request, caller.tenant_id, amount, f"Funds of {session_id}", make, named)
         funding = await once(
             idempotency,
             f"fund:{caller.tenant_id}",

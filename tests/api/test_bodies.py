@@ -9,9 +9,9 @@ import pytest
 from api_node import ApiNode
 from starlette.types import Message, Receive
 
-from agentnode.api.bodies import MAX_BYTES
+from agentnode.api.bounded_bodies import MAX_BYTES
+from agentnode.api.chat.body import MAX_BODY_BYTES, Part, Room, read_body
 from agentnode.api.errors import BodyTooSlow
-from agentnode.api.incoming import MAX_BODY_BYTES, Part, Room, read_body
 from ledger.errors import InvalidInput, Unavailable
 
 CHUNK = b" " * 100_000

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnode.api.answers import chunk_bytes, usage_chunk, whole
+from agentnode.api.chat.openai_answer import chunk_bytes, usage_chunk, whole
 from engine import OFFLINE, Chunk, Completion, CompletionRequest, Usage, as_chunks
 from engine.errors import UpstreamError, UpstreamGarbled
 from engine.providers.anthropic_answer import Events

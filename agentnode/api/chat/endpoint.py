@@ -6,29 +6,30 @@ It runs thousands of times a second, so nothing here validates what is only forw
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Protocol
 
-import orjson
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from agentnode.api.auth import caller_of
+from agentnode.api.chat.body import Part, Room, read_body
+from agentnode.api.chat.idempotency import FirstReplies
+from agentnode.api.chat.pay_per_call import PayPerCall
+from agentnode.api.chat.request import ChatOrder, ChatRequest
+from agentnode.api.chat.retries import in_one_order, is_retry, retry_of
+from agentnode.api.chat.serving import Serving
 from agentnode.api.errors import render
-from agentnode.api.incoming import Part, Room, delivery_of, in_one_order, is_retry, read_body, retry_of
-from agentnode.api.keyed import Keyed
-from agentnode.api.served import Asked, Served
-from agentnode.api.till import Till
-from engine import Call, CompletionRequest, SessionBudgetExceeded, attribution_of, options_of
-from ledger.accounts import AccountBook, Accounts, Caller, tightest
-from ledger.errors import AgentNodeError, InvalidInput, KeyInvalid, ScopeMissing
+from engine import SessionBudgetExceeded
+from ledger.accounts import AccountBook, Accounts, Caller
+from ledger.errors import AgentNodeError, KeyInvalid, ScopeMissing
 from ledger.ids import ordered_id
 
 PATHS = ("/v1/chat/completions", "/api/v2/chat/completions")
 _log = logging.getLogger(__name__)
 
 
-def routes(serves: Completions) -> list[Route]:
+def routes(serves: ChatCompletions) -> list[Route]:
     return [Route(path, serves, methods=["POST"], include_in_schema=False) for path in PATHS]
 
 
@@ -51,24 +52,24 @@ class Sessions(Protocol):
     async def note_refused(self, session_id: str) -> None: ...
 
 
-class Completions:
+class ChatCompletions:
     scopes = ("chat",)
     """What the key must be allowed to."""
 
     def __init__(
         self,
-        serve: Served,
+        serve: Serving,
         accounts: Accounts,
         book: AccountBook,
         sessions: Sessions,
-        keyed: Keyed,
-        till: Till | None,
+        first_replies: FirstReplies,
+        pay_per_call: PayPerCall | None,
         *,
         client_stall_s: float,
     ) -> None:
-        """`till` serves who has no key, where the node can be paid."""
+        """`pay_per_call` serves who has no key, where the node can be paid."""
         self._serve, self._accounts, self._book, self._sessions = serve, accounts, book, sessions
-        self._keyed, self._till = keyed, till
+        self._first_replies, self._pay_per_call = first_replies, pay_per_call
         self._room, self._client_stall_s = Room(), client_stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +89,7 @@ class Completions:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization")
         caller = await caller_of(self._accounts, authorization.decode("latin-1") if authorization else None)
-        pays_here = caller.key_id is None and self._till
+        pays_here = caller.key_id is None and self._pay_per_call
         if not pays_here:
             if caller.key_id is None:
                 raise KeyInvalid("this needs an API key; make one with: agentnode keys create NAME")
@@ -96,49 +97,34 @@ class Completions:
         raw = await read_body(receive, headers, part, caller.tenant_id, self._client_stall_s)
         if pays_here:
             return await pays_here.answer(scope, raw, receive, send, request_id)
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise InvalidInput("body", "is not valid JSON") from None
-        key = headers.get(b"idempotency-key")
+        key, same = headers.get(b"idempotency-key"), raw
+        asked = ChatRequest(raw, keyed=key is not None)
         if key is not None:
-            raw = in_one_order(body)
-        asked = await self._asked(caller, body, raw, headers, request_id)
+            same = in_one_order(asked.body)
+        order = await self._order(caller, asked, same, headers, request_id)
         retried = key is not None or is_retry(headers)
         serve = self._serve
         try:
-            if asked.is_streamed:
-                await serve.stream(asked, await serve.first(asked, retried), receive, send)
+            if order.is_streamed:
+                await serve.stream(order, await serve.first(order, retried), receive, send)
             elif key is None:
-                await (await serve.whole(asked, retried)).send(send)
+                await (await serve.whole(order, retried)).send(send)
             else:
-                reply = await self._keyed.reply(caller, key, raw, lambda: serve.whole(asked, retried))
+                reply = await self._first_replies.reply(caller, key, same, lambda: serve.whole(order, retried))
                 await reply.send(send)
         except SessionBudgetExceeded:
-            if asked.options.session_id is not None:
-                await self._sessions.note_refused(asked.options.session_id)
+            if order.options.session_id is not None:
+                await self._sessions.note_refused(order.options.session_id)
             raise
 
-    async def _asked(
-        self, caller: Caller, body: Any, raw: bytes, headers: dict[bytes, bytes], request_id: str
-    ) -> Asked:
-        request = CompletionRequest.parse(body)
-        is_streamed, with_usage = delivery_of(body, b"idempotency-key" in headers)
-        options = options_of(body)
+    async def _order(
+        self, caller: Caller, asked: ChatRequest, same: bytes, headers: dict[bytes, bytes], request_id: str
+    ) -> ChatOrder:
+        options = asked.options
         if options.on_rate_limit == "pay":
             caller.require_any("spend")
         if options.tenant_id is not None and options.tenant_id != caller.tenant_id:
             raise ScopeMissing("p402.tenant_id is not the tenant of this key")
-        attribution = attribution_of(body)
-        account = await self._book.open(caller, options.session_id, attribution)
-        user = body.get("user")
-        retry_key, keep_s = retry_of(caller, raw, headers)
-        call = Call(
-            request_id=request_id,
-            attribution=attribution,
-            user=user if isinstance(user, str) else None,
-            privacy_mode=tightest(account.policy.privacy_mode, options.privacy_mode),
-            retry_key=retry_key,
-            keep_s=keep_s,
-        )
-        return Asked(request, account, call, options, is_streamed, with_usage)
+        account = await self._book.open(caller, options.session_id, asked.attribution)
+        retry_key, keep_s = retry_of(caller, same, headers)
+        return asked.on(account, options, request_id, retry_key=retry_key, keep_s=keep_s)

@@ -35,8 +35,7 @@ async def once(
     if key is None:
         return await make(None)
     key = checked_key(key)
-    body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    replay = await idempotency.begin(scope, key, body_hash)
+    replay = await idempotency.begin(scope, key, hash_of(body))
     if replay is not None:
         if replay.ref is None:
             raise Conflict("the same request came to nothing; use a new key")
@@ -46,6 +45,11 @@ async def once(
     except BaseException:
         await idempotency.abandon(scope, key)
         raise
+
+
+def hash_of(body: dict[str, Any]) -> str:
+    """The same for the same body, in whichever order it names its fields."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def checked_key(key: str) -> str:

@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Sequence
 
 from starlette.types import Message, Receive, Send
 
-from agentnode.api.answers import Header, chunk_bytes, error_frame, headers_of, usage_chunk, whole
+from agentnode.api.chat.openai_answer import Header, chunk_bytes, error_frame, headers_of, usage_chunk, whole
+from agentnode.api.chat.request import ChatOrder
 from agentnode.hire import ChatBuyer, NothingToBuy
 from agentnode.payments import Reply, disconnected
-from engine import Call, Chunk, Completion, CompletionRequest, Engine, Options, UpstreamBusy, as_chunks
-from ledger.accounts import Account
+from engine import Chunk, Completion, Engine, UpstreamBusy, as_chunks
 from ledger.errors import AgentNodeError
 
 _log = logging.getLogger(__name__)
@@ -22,65 +22,43 @@ _STREAMED = (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-con
 _JSON = (b"content-type", b"application/json")
 
 
-class Asked:
-    """A request that was read, and on whose account it is."""
-
-    __slots__ = ("account", "call", "is_streamed", "options", "request", "with_usage")
-
-    def __init__(
-        self,
-        request: CompletionRequest,
-        account: Account,
-        call: Call,
-        options: Options,
-        is_streamed: bool,
-        with_usage: bool,
-    ) -> None:
-        self.request, self.account, self.call, self.options = request, account, call, options
-        self.is_streamed, self.with_usage = is_streamed, with_usage
-
-    @property
-    def parts(self) -> tuple[CompletionRequest, Account, Call, Options]:
-        return self.request, self.account, self.call, self.options
-
-
-class Served:
+class Serving:
     """`elsewhere` buys what the upstreams are too busy for, where the caller says so."""
 
     def __init__(self, engine: Engine, elsewhere: ChatBuyer, client_stall_s: float) -> None:
         self._engine, self._elsewhere, self._client_stall_s = engine, elsewhere, client_stall_s
 
-    async def first(self, asked: Asked, retried: bool) -> Completion | None:
+    async def first(self, order: ChatOrder, retried: bool) -> Completion | None:
         """The answer of the request that this one is sent again of."""
-        return await self._engine.joined(asked.account, asked.call) if retried else None
+        return await self._engine.joined(order.account, order.call) if retried else None
 
-    async def whole(self, asked: Asked, retried: bool) -> Reply:
-        completion = await self.first(asked, retried) or await self._completed(asked)
-        content = whole(completion, asked.account.tenant_id, asked.call.request_id)
-        head = [*headers_of(completion, asked.call.request_id), _JSON, (b"content-length", b"%d" % len(content))]
+    async def whole(self, order: ChatOrder, retried: bool) -> Reply:
+        completion = await self.first(order, retried) or await self._completed(order)
+        content = whole(completion, order.account.tenant_id, order.call.request_id)
+        head = [*headers_of(completion, order.call.request_id), _JSON, (b"content-length", b"%d" % len(content))]
         return Reply(200, head, content)
 
-    async def _completed(self, asked: Asked) -> Completion:
+    async def _completed(self, order: ChatOrder) -> Completion:
         try:
-            return await self._engine.complete(*asked.parts)
+            return await self._engine.complete(*order.parts)
         except UpstreamBusy as busy:
-            if asked.options.on_rate_limit != "pay":
+            if order.options.on_rate_limit != "pay":
                 raise
-            return await self._bought(asked, busy)
+            return await self._bought(order, busy)
 
-    async def _streamed_or_bought(self, asked: Asked) -> AsyncGenerator[list[Chunk], None]:
+    async def _streamed_or_bought(self, order: ChatOrder) -> AsyncGenerator[list[Chunk], None]:
         """A stream that is refused at a limit has not begun."""
         try:
-            async with contextlib.aclosing(self._engine.stream(*asked.parts)) as arrivals:
+            async with contextlib.aclosing(self._engine.stream(*order.parts)) as arrivals:
                 async for chunks in arrivals:
                     yield chunks
         except UpstreamBusy as busy:
-            yield as_chunks(await self._bought(asked, busy))
+            yield as_chunks(await self._bought(order, busy))
 
-    async def _bought(self, asked: Asked, busy: UpstreamBusy) -> Completion:
+    async def _bought(self, order: ChatOrder, busy: UpstreamBusy) -> Completion:
         """Raises what the upstream said where nothing could be bought instead."""
         try:
-            return await self._elsewhere.buy(*asked.parts)
+            return await self._elsewhere.buy(*order.parts)
         except NothingToBuy as reason:
             refused = UpstreamBusy(
                 f"who could serve this is at its rate limit, and nothing was bought instead: {reason}",
@@ -90,7 +68,7 @@ class Served:
             raise refused from reason
 
     async def stream(
-        self, asked: Asked, first: Completion | None, receive: Receive, send: Send, head: Sequence[Header] = ()
+        self, order: ChatOrder, first: Completion | None, receive: Receive, send: Send, head: Sequence[Header] = ()
     ) -> bool:
         """Whether the whole of it was sent. What fails before the first chunk is an HTTP error; later it is the
         stream's last frame. A caller who goes away stops the upstream at once. `head`: more headers."""
@@ -101,20 +79,20 @@ class Served:
         try:
             if first:
                 sent = _replayed(first)
-            elif asked.options.on_rate_limit == "pay":
-                sent = self._streamed_or_bought(asked)
+            elif order.options.on_rate_limit == "pay":
+                sent = self._streamed_or_bought(order)
             else:
-                sent = self._engine.stream(*asked.parts)
+                sent = self._engine.stream(*order.parts)
             async with contextlib.aclosing(sent) as arrivals:
                 patient = self._patient(send)
-                request_id = (first and first.request_id) or asked.call.request_id
-                return await _send_all(asked, arrivals, request_id, patient, head)
+                request_id = (first and first.request_id) or order.call.request_id
+                return await _send_all(order, arrivals, request_id, patient, head)
         except asyncio.CancelledError:
             if not leaving.done() or leaving.cancelled():
                 raise
             return False
         except _Stalled:
-            _log.info("%s: its client reads nothing; the stream was ended", asked.call.request_id)
+            _log.info("%s: its client reads nothing; the stream was ended", order.call.request_id)
             return False
         finally:
             leaving.cancel()
@@ -137,9 +115,9 @@ class _Stalled(Exception):
 
 
 async def _send_all(
-    asked: Asked, arrivals: AsyncGenerator[list[Chunk], None], request_id: str, send: Send, more: Sequence[Header]
+    order: ChatOrder, arrivals: AsyncGenerator[list[Chunk], None], request_id: str, send: Send, more: Sequence[Header]
 ) -> bool:
-    tenant_id, with_usage = asked.account.tenant_id, asked.with_usage
+    tenant_id, with_usage = order.account.tenant_id, order.with_usage
     chunks = await anext(arrivals)
     head = [
         (b"x-p402-request-id", request_id.encode()),

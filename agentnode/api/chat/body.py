@@ -1,20 +1,15 @@
-"""What the HTTP request of a chat completion says beside its body's fields: its bytes, its delivery, its retries."""
+"""The bytes of a chat completion's body, read as far as this process has room for them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import orjson
 from starlette.types import Receive
 
 from agentnode.api.errors import BodyTooSlow
-from agentnode.api.keyed import KEEP_S
-from ledger.accounts import Caller
 from ledger.errors import InvalidInput, Unavailable
 
 MAX_BODY_BYTES = 50_000_000
@@ -23,8 +18,6 @@ FREE_BYTES = 65_536
 """Of each body: what a socket's buffers take of it anyway."""
 _MANY_PARTS = 1_000_000
 """Values in a body: each takes some 60 bytes once it is read, however few it is written in."""
-RETRY_S = 600
-"""How long an SDK's retry finds the answer of its first try."""
 
 
 class Room:
@@ -118,41 +111,3 @@ async def _rest(receive: Receive, begun: bytes, part: Part, tenant_id: str) -> b
 
 def _too_large() -> InvalidInput:
     return InvalidInput("body", f"must have at most {MAX_BODY_BYTES} bytes")
-
-
-def in_one_order(body: Any) -> bytes:
-    """The same bytes for the same body, in whichever order it names its fields. Raises InvalidInput."""
-    try:
-        return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        raise InvalidInput("body", "is nested too deep") from None
-
-
-def delivery_of(body: dict[str, Any], keyed: bool) -> tuple[bool, bool]:
-    """Whether the answer is streamed, and with a chunk of its usage. Raises InvalidInput."""
-    streamed, wishes = body.get("stream"), body.get("stream_options")
-    if not isinstance(streamed, bool | None):
-        raise InvalidInput("stream", "must be true or false")
-    if not isinstance(wishes, dict | None):
-        raise InvalidInput("stream_options", "must be an object")
-    with_usage = wishes.get("include_usage") if wishes else None
-    if not isinstance(with_usage, bool | None):
-        raise InvalidInput("stream_options.include_usage", "must be true or false")
-    if streamed and keyed:
-        raise InvalidInput("stream", "must be false under an Idempotency-Key: only a whole answer is kept for it")
-    return bool(streamed), bool(with_usage)
-
-
-def is_retry(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether an SDK sends the same again: it counts from zero, and what is no count says nothing."""
-    count = headers.get(b"x-stainless-retry-count", b"")
-    return count.isdigit() and count.strip(b"0") != b""
-
-
-def retry_of(caller: Caller, raw: bytes, headers: dict[bytes, bytes]) -> tuple[str | None, int]:
-    """Of equal requests the same, where the client may send one again; and how long its answer is kept for that."""
-    key = headers.get(b"idempotency-key")
-    if key is None and b"x-stainless-retry-count" not in headers:
-        return None, 0
-    told = hashlib.sha256(b"%b\n%b\n%b" % (str(caller.key_id).encode(), key or b"", raw)).hexdigest()
-    return told, RETRY_S if key is None else KEEP_S

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agentnode.api.completions import PATHS
+from agentnode.api.chat import MAX_BODY_BYTES, PATHS
 from agentnode.api.errors import render
-from agentnode.api.incoming import MAX_BODY_BYTES
 from ledger.errors import InvalidInput, NotFound
 
 MAX_BYTES = 2_000_000

@@ -1,4 +1,4 @@
-"""What a tenant buys with x402 on a route of its own: priced by the body, paid on the same request, made once."""
+"""Credits and a session's funds bought with x402: priced by the body, paid on the same request, made once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentnode.payments import NamedClaim, Offer, Reply, Sale, Toll, request_has
 from ledger.accounts import PaidIn
 
 
-class Counter:
+class TopUp:
     """`toll` is None on a node that cannot be paid."""
 
     def __init__(self, toll: Toll | None, origin: str) -> None:

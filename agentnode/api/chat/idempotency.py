@@ -8,17 +8,15 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from agentnode.api.errors import render
-from agentnode.api.once import checked_key
+from agentnode.api.idempotency import checked_key
 from agentnode.payments import Reply
 from engine import UpstreamError
 from ledger.accounts import Caller
 from ledger.errors import Conflict
 from ledger.work import Idempotency
 
-KEEP_S = 24 * 3600
 
-
-class Keyed:
+class FirstReplies:
     def __init__(self, idempotency: Idempotency) -> None:
         self._idempotency = idempotency
 

@@ -10,19 +10,18 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from agentnode.api.chat.request import ChatOrder, ChatRequest
+from agentnode.api.chat.serving import Serving
 from agentnode.api.errors import render
-from agentnode.api.incoming import delivery_of
-from agentnode.api.served import Asked, Served
 from agentnode.payments import Header, Offer, Reply, Sale, Toll, disconnected, request_hash
-from engine import Call, CompletionRequest, FundsInsufficient, Options, Quote, attribution_of, options_of
-from ledger.accounts import ANONYMOUS, Account, AccountBook, tightest
-from ledger.errors import AgentNodeError, InvalidInput, KeyInvalid
+from engine import CompletionRequest, FundsInsufficient, Options, Quote
+from ledger.accounts import ANONYMOUS, AccountBook
+from ledger.errors import AgentNodeError, KeyInvalid
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +30,9 @@ class Prices(Protocol):
     async def quote(self, request: CompletionRequest, options: Options = ...) -> Quote: ...
 
 
-class Till:
+class PayPerCall:
     def __init__(
-        self, toll: Toll, prices: Prices, serve: Served, book: AccountBook, origin: str, least_usd_nanos: int
+        self, toll: Toll, prices: Prices, serve: Serving, book: AccountBook, origin: str, least_usd_nanos: int
     ) -> None:
         """`least_usd_nanos` is asked in any case: to settle a payment costs gas."""
         self._toll, self._prices, self._serve, self._book = toll, prices, serve, book
@@ -41,8 +40,8 @@ class Till:
 
     async def answer(self, scope: Scope, raw: bytes, receive: Receive, send: Send, request_id: str) -> None:
         """Raises PaymentNeeded, and what stands in the way before anything was paid."""
-        order = _Order(raw)
-        quote = await self._prices.quote(order.request, order.options)
+        asked = _read(raw)
+        quote = await self._prices.quote(asked.request, asked.options)
         offer = Offer(
             price_usd_nanos=max(quote.bound_usd_nanos, self._least_usd_nanos),
             resource=self._origin + scope["path"],
@@ -54,7 +53,7 @@ class Till:
         if isinstance(sale, Reply):
             return await sale.send(send)
         try:
-            await self._serve_paid(order, offer, sale, receive, send, request_id)
+            await self._serve_paid(asked, offer, sale, receive, send, request_id)
         except Exception as error:
             if not isinstance(error, AgentNodeError):
                 _log.error("unexpected error in %s", request_id, exc_info=error)
@@ -63,24 +62,28 @@ class Till:
             await _with(render(error), head)({"type": "http"}, receive, send)
 
     async def _serve_paid(
-        self, order: _Order, offer: Offer, sale: Sale, receive: Receive, send: Send, request_id: str
+        self, asked: ChatRequest, offer: Offer, sale: Sale, receive: Receive, send: Send, request_id: str
     ) -> None:
-        serve = self._streamed if order.is_streamed else self._whole
+        serve = self._streamed if asked.is_streamed else self._whole
         with contextlib.suppress(_Left):
             try:
                 async with self._toll.at_work(sale):
                     account = await self._book.open_payer(sale.payer, sale.purse_id)
-                    await serve(order.on(account, sale, request_id), sale, receive, send)
+                    assert account.tenant_id == ANONYMOUS.tenant_id
+                    # What one payer was answered is nobody else's.
+                    options = replace(asked.options, cache=False, max_cost_usd_nanos=sale.price_usd_nanos)
+                    paid = {"receipt_id": sale.receipt.id, "payment_id": sale.receipt.payment_id}
+                    await serve(asked.on(account, options, request_id, **paid), sale, receive, send)
             except FundsInsufficient as refusal:
                 raise self._toll.needed(offer, refusal) from refusal
 
-    async def _streamed(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
-        if not await self._serve.stream(asked, None, receive, send, sale.headers_of_delivery):
+    async def _streamed(self, order: ChatOrder, sale: Sale, receive: Receive, send: Send) -> None:
+        if not await self._serve.stream(order, None, receive, send, sale.headers_of_delivery):
             raise _Left
         await self._toll.done(sale, None)
 
-    async def _whole(self, asked: Asked, sale: Sale, receive: Receive, send: Send) -> None:
-        reply = await self._serve.whole(asked, False)
+    async def _whole(self, order: ChatOrder, sale: Sale, receive: Receive, send: Send) -> None:
+        reply = await self._serve.whole(order, False)
         reply = Reply(reply.status, [*reply.headers, *sale.headers_of_delivery], reply.content)
         await self._toll.done(sale, reply)
         leaving = asyncio.create_task(disconnected(receive))
@@ -97,34 +100,12 @@ class _Left(Exception):
     """The stream broke off, or its reader did: the sale is not done."""
 
 
-class _Order:
-    """The request as it was sent. Raises InvalidInput, and KeyInvalid for what only a tenant has."""
-
-    def __init__(self, raw: bytes) -> None:
-        try:
-            self._body: Any = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise InvalidInput("body", "is not valid JSON") from None
-        self.request = CompletionRequest.parse(self._body)
-        self.is_streamed, self._with_usage = delivery_of(self._body, keyed=False)
-        options = options_of(self._body)
-        if options.session_id is not None or options.tenant_id is not None:
-            raise KeyInvalid("p402.session_id and p402.tenant_id need their tenant's API key")
-        # What one payer was answered is nobody else's.
-        self.options = replace(options, cache=False)
-
-    def on(self, account: Account, sale: Sale, request_id: str) -> Asked:
-        user, options = self._body.get("user"), replace(self.options, max_cost_usd_nanos=sale.price_usd_nanos)
-        call = Call(
-            request_id=request_id,
-            receipt_id=sale.receipt.id,
-            payment_id=sale.receipt.payment_id,
-            attribution=attribution_of(self._body),
-            user=user if isinstance(user, str) else None,
-            privacy_mode=tightest(account.policy.privacy_mode, options.privacy_mode),
-        )
-        assert account.tenant_id == ANONYMOUS.tenant_id
-        return Asked(self.request, account, call, options, self.is_streamed, self._with_usage)
+def _read(raw: bytes) -> ChatRequest:
+    """Raises InvalidInput, and KeyInvalid for what only a tenant has."""
+    asked = ChatRequest(raw, keyed=False)
+    if asked.options.session_id is not None or asked.options.tenant_id is not None:
+        raise KeyInvalid("p402.session_id and p402.tenant_id need their tenant's API key")
+    return asked
 
 
 def _with(response: Response, head: Sequence[Header]) -> Response:
