@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from engine.assembly import Fulfilment, open_engine
 from engine.attribution import attribution_of
-from engine.cache import Asked, Cache, CacheSettings, Hit, asked_of
+from engine.cache import Asked, Cache, CacheSettings, asked_of
 from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, Price, Rate, compare, cost_usd_nanos, picks
+from engine.chunks import as_chunks
 from engine.completion import Attempt, Call, Chunk, Completion, Quote
-from engine.embeddings import UpstreamVectors
 from engine.engine import Engine
 from engine.errors import (
     FundsInsufficient,
@@ -17,14 +17,13 @@ from engine.errors import (
     UpstreamBusy,
     UpstreamError,
 )
-from engine.folding import as_chunks
 from engine.models import Models
 from engine.options import Options, options_of
-from engine.providers import Embedder, Provider, Providers, embeddings_from_table, upstream_from_table, with_known
+from engine.providers import Embedder, Providers, embeddings_from_table, upstream_from_table, with_known
 from engine.recording import record
 from engine.request import CompletionRequest
-from engine.routing import Router
 from engine.upstream import Upstream, UpstreamModel
+from engine.upstream_vectors import UpstreamVectors
 from engine.usage import Usage
 
 __all__ = [
@@ -44,18 +43,15 @@ __all__ = [
     "Engine",
     "Fulfilment",
     "FundsInsufficient",
-    "Hit",
     "Model",
     "ModelUnavailable",
     "ModelUnknown",
     "Models",
     "Options",
     "Price",
-    "Provider",
     "Providers",
     "Quote",
     "Rate",
-    "Router",
     "SessionBudgetExceeded",
     "Upstream",
     "UpstreamBusy",

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any
 
-from engine.between import Between
 from engine.completion import Attempt, Chunk, Completion, written_bytes
 from engine.errors import RateLimitExceeded, TooManyConcurrent, UpstreamError
 from engine.guard import Guard, Verdicts, within
 from engine.metered import MeteredCall
 from engine.order import Order, most_of
+from engine.placeholder import Placeholder
 from engine.providers import Answer, Piece, Provider, Providers
 from engine.routing import Leg, Ranking, Route, Wait
 from engine.usage import Usage
@@ -47,7 +47,7 @@ class Attempts:
         self.verdicts = Verdicts()
         self.spend, self.guard, self.providers = spend, guard, providers
         self.clock, self.lease_s = clock, lease_s
-        self.between = Between(spend, clock, order.account.tenant_id, order.call.retry_key, lease_s)
+        self.placeholder = Placeholder(spend, clock, order.account.tenant_id, order.call.retry_key, lease_s)
         self._most_usd_nanos = most_of(order.options, order.account.policy)
 
     async def __aenter__(self) -> Attempts:
@@ -57,7 +57,7 @@ class Attempts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """What was charged is told: it ends with the failure that says so, whatever stood in the next one's way."""
-        await self.between.end()
+        await self.placeholder.end()
         if isinstance(error, AgentNodeError):
             await self._book_refusal(error)
             if self.charged_usd_nanos and self.failure and not isinstance(error, UpstreamError):
@@ -66,11 +66,11 @@ class Attempts:
     def __aiter__(self) -> Attempts:
         return self
 
-    async def __anext__(self) -> Attempting:
+    async def __anext__(self) -> OpenAttempt:
         while isinstance(step := self.route.next_step(), Wait):
             await asyncio.sleep(step.wait_s)
-            await self.between.stay()
-        return Attempting(self, step)
+            await self.placeholder.stay()
+        return OpenAttempt(self, step)
 
     @property
     def charged_usd_nanos(self) -> int:
@@ -104,7 +104,7 @@ class Attempts:
             await self.spend.record(self.order.event("refusal", "refused", **said))
 
 
-class Attempting:
+class OpenAttempt:
     """One attempt. Within `async with` its call is held and may be sent, once; `metered` must be captured before the
     end."""
 
@@ -122,7 +122,7 @@ class Attempting:
         self._sent_us = 0
         self._first_token_us = 0
 
-    async def __aenter__(self) -> Attempting:
+    async def __aenter__(self) -> OpenAttempt:
         """Raises the guard's refusals, and the failure before it where too little is left to try again."""
         attempts = self._attempts
         try:
@@ -171,7 +171,7 @@ class Attempting:
             route.dropped()
         try:
             if failed is not None and route.may_go_on:
-                await attempts.between.begin()
+                await attempts.placeholder.begin()
         finally:
             await metered.__aexit__(kind, error, trace)
         if failed is None:

@@ -6,20 +6,20 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from engine.attempts import Attempting, Attempts
+from engine.attempts import Attempts, OpenAttempt
 from engine.cache import Asked, Cache
+from engine.cached_answers import CachedAnswers
 from engine.catalog import Catalog, Model
+from engine.chunks import as_chunks
+from engine.client_retries import ClientRetries
 from engine.completion import Call, Chunk, Completion, Quote
 from engine.errors import ModelUnknown
-from engine.folding import as_chunks
 from engine.guard import Guard, bound
 from engine.metered import LEASE_S
 from engine.options import DEFAULTS, Options
 from engine.order import Order, most_of
 from engine.providers import Answer, Providers
-from engine.recall import Recall
 from engine.relay import Relay
-from engine.replies import Replies
 from engine.request import CompletionRequest
 from engine.routing import Candidate, Ranking, Router
 from ledger.accounts import Account
@@ -45,16 +45,15 @@ class Engine:
         clock: Clock,
         *,
         cache: Cache | None = None,
-        router: Router | None = None,
         lease_s: float = LEASE_S,
         first_byte_s: float = FIRST_BYTE_S,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self._spend, self._catalog, self._providers, self._clock = spend, catalog, providers, clock
-        self._router = router or Router(clock)
+        self._router = Router(clock)
         self._guard = Guard(spend, events, clock)
-        self._recall = Recall(cache, spend, self._guard, clock)
-        self._replies = Replies(spend, events, vault, clock)
+        self._cached = CachedAnswers(cache, spend, self._guard, clock)
+        self._retries = ClientRetries(spend, events, vault, clock)
         self._lease_s, self._first_byte_s, self._deadline_us = lease_s, first_byte_s, int(deadline_s * SECOND_US)
 
     async def quote(self, request: CompletionRequest, options: Options = DEFAULTS) -> Quote:
@@ -85,9 +84,9 @@ class Engine:
     ) -> Completion:
         """The whole answer, captured. Raises what `quote` does, the guard's refusals, and UpstreamError leaves."""
         order = Order(request, account, call, options, self._clock.now_us())
-        with self._replies.at_work(order):
-            asked = self._recall.asked(order)
-            if asked is not None and (hit := await self._recall.found(order, asked)) is not None:
+        with self._retries.at_work(order):
+            asked = self._cached.asked(order)
+            if asked is not None and (hit := await self._cached.found(order, asked)) is not None:
                 return hit
             async with self._attempts(order) as attempts:
                 async for attempt in attempts:
@@ -106,9 +105,9 @@ class Engine:
         closing the generator (or cancelling who iterates) stops the upstream and captures what was produced.
         """
         order = Order(request, account, call, options, self._clock.now_us())
-        with self._replies.at_work(order):
-            asked = self._recall.asked(order)
-            if asked is not None and (hit := await self._recall.found(order, asked)) is not None:
+        with self._retries.at_work(order):
+            asked = self._cached.asked(order)
+            if asked is not None and (hit := await self._cached.found(order, asked)) is not None:
                 yield as_chunks(hit)
                 return
             async with self._attempts(order) as attempts:
@@ -131,7 +130,7 @@ class Engine:
         """
         if call.retry_key is None:
             return None
-        return await self._replies.joined(account.tenant_id, call.retry_key, call.keep_s)
+        return await self._retries.joined(account.tenant_id, call.retry_key, call.keep_s)
 
     async def close(self) -> None:
         await self._providers.close()
@@ -175,10 +174,10 @@ class Engine:
             raise ModelUnknown(f"no price is known for the model {request.wanted}, so it is not called")
         return named
 
-    async def _completed(self, order: Order, asked: Asked | None, attempt: Attempting, answer: Answer) -> Completion:
+    async def _completed(self, order: Order, asked: Asked | None, attempt: OpenAttempt, answer: Answer) -> Completion:
         """Captures the call, and keeps its answer for those who ask again."""
         attempt.answered(answer.usage)
-        kept = await self._replies.kept(order, attempt.metered.event_id, answer.body)
+        kept = await self._retries.kept(order, attempt.metered.event_id, answer.body)
         settled = await attempt.metered.capture(answer.usage, kept)
         model = attempt.model
         completion = Completion(
@@ -198,5 +197,5 @@ class Engine:
             max_tokens=attempt.metered.limit.max_tokens if order.request.max_tokens is None else None,
         )
         if asked is not None:
-            await self._recall.keep(order, asked, completion)
+            await self._cached.keep(order, asked, completion)
         return completion

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.errors import ModelUnavailable
 from engine.models import Models
-from engine.providers import PATIENT, Anthropic, OpenAICompatible, Providers
+from engine.providers import PATIENT, Providers, UpstreamProvider
 from engine.request import CompletionRequest
 from ledger.clock import SECOND_US, Clock
 
@@ -23,7 +23,7 @@ async def record(wanted: str, models: Models, providers: Providers, clock: Clock
     """
     model = models.one(wanted)
     provider = providers.get(model.provider)
-    if not isinstance(provider, OpenAICompatible | Anthropic):
+    if not isinstance(provider, UpstreamProvider):
         raise ModelUnavailable(f"{model.id} has no upstream with a key here, so there is nothing to record")
     request = CompletionRequest([{"role": "user", "content": PROMPT}])
     answer = await provider.raw(model, request, MAX_TOKENS, PATIENT)

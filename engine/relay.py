@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.chunks import folded
 from engine.completion import written_bytes
-from engine.folding import folded
 from engine.providers import Answer, Piece
 from engine.usage import Usage
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
+
+from ledger.errors import InvalidInput
+
+Api = Literal["openai", "anthropic"]
+"""What it speaks over the wire: OpenAI's chat completions, Anthropic's Messages (`engine.providers.ADAPTERS`)."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,7 @@ class Upstream:
     """What OpenRouter calls the maker of these models, where it is not `name`."""
     bare_makers: tuple[str, ...] = ()
     """Of a broker: the makers whose models are meant by their bare names too."""
-    api: str = "openai"
-    """`openai`, or `anthropic` for the Messages API."""
+    api: Api = "openai"
     title: str = ""
     """As its owner writes it."""
     model_prefix: str = ""
@@ -61,6 +66,13 @@ class Upstream:
     @property
     def shown(self) -> str:
         return self.title or self.name
+
+    def refuse_unsupported(self, options: dict[str, Any]) -> None:
+        """Takes out what asks for nothing (`n` of 1). Raises InvalidInput for an option that it does not take."""
+        for name in self.unsupported & options.keys():
+            if name != "n" or options[name] != 1:
+                raise InvalidInput(name, f"is not an option of {self.shown}'s models")
+            del options[name]
 
 
 @dataclass(frozen=True)

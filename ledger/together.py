@@ -70,9 +70,7 @@ class Together(Generic[_Asked, _Done]):
         return [outcome for asked in batch for outcome in await self._committed([asked])]
 
 
-def _tell(
-    answer: asyncio.Future[_Done], outcome: _Done | Exception, abandoned: Callable[[_Done], None] | None
-) -> None:
+def _tell(answer: asyncio.Future[_Done], outcome: _Done | Exception, abandoned: Callable[[_Done], None] | None) -> None:
     if not answer.done():
         if isinstance(outcome, Exception):
             answer.set_exception(outcome)

@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 from engine.cache import rows
 from engine.cache.agreement import disagreement
 from engine.cache.asked import Asked, may_be_kept
-from engine.cache.embedding import Embeds, EmbedsHere, Offline
 from engine.cache.nearest import Nearest
 from engine.cache.reading import Reading, plain, read
 from engine.cache.rows import Keys
 from engine.cache.settings import CacheSettings
 from engine.cache.store import Answer, Kept, Store
 from engine.cache.tally import Tally
+from engine.cache.vectors import Embeds, EmbedsHere, Offline
 from engine.catalog import Model
 from ledger.clock import Clock, rfc3339
 from ledger.database import Database

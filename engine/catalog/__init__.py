@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.catalog.catalog import OFFLINE, Catalog
 from engine.catalog.comparison import Compared, compare, picks
-from engine.catalog.models import TIERS, Model
+from engine.catalog.model import TIERS, Model
 from engine.catalog.price import Price, Rate, bound_usd_nanos, cost_usd_nanos
 
 __all__ = [

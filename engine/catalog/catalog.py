@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.catalog.facts import read_facts
 from engine.catalog.library import Library
-from engine.catalog.models import Model
+from engine.catalog.model import Model
 from engine.catalog.names import base_name, plain
 from engine.catalog.price import Price, Rate
 from engine.catalog.price_lists import PriceLists

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.catalog.models import Model
+from engine.catalog.model import Model
 from engine.catalog.price import cost_usd_nanos
 from engine.usage import Usage
 

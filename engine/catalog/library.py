@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from engine.catalog.facts import Facts
-from engine.catalog.models import Model
+from engine.catalog.model import Model
 from engine.catalog.names import base_name, plain
 from engine.catalog.price import Price, Rate
 from engine.catalog.price_lists import PriceLists

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from engine.guard.bounds import Bound, afforded, believable, bound, estimate, hidden_tokens, within
 from engine.guard.guard import Guard
-from engine.guard.layers import LAYERS, Layer, Verdicts
+from engine.guard.layers import Verdicts
 
 __all__ = [
-    "LAYERS",
     "Bound",
     "Guard",
-    "Layer",
     "Verdicts",
     "afforded",
     "believable",

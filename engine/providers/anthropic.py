@@ -8,7 +8,6 @@ from typing import Any
 from engine.catalog import Model
 from engine.providers.anthropic_answer import Events, answer_of
 from engine.providers.anthropic_request import messages_body
-from engine.providers.openai_compatible import refuse_unsupported
 from engine.providers.provider import Answer, Piece, Timing
 from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP
 from engine.request import CompletionRequest
@@ -55,7 +54,7 @@ class Anthropic:
         await self._http.close()
 
     def _body(self, model: Model, request: CompletionRequest, max_tokens: int) -> dict[str, Any]:
-        refuse_unsupported(self._upstream, dict(request.forwarded))
+        self._upstream.refuse_unsupported(dict(request.forwarded))
         return messages_body(model, request, max_tokens)
 
     def _created_s(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.catalog import Model
-from engine.providers.embedder import Embedder
+from engine.providers.offline_embedder import Embedder
 from engine.providers.provider import Answer, Piece, Timing
 from engine.request import CompletionRequest
 from engine.usage import Usage

@@ -6,12 +6,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from engine.catalog import Model
-from engine.providers.openai_shapes import Chunks, answer_of
+from engine.providers.openai_answer import Chunks, answer_of
 from engine.providers.provider import Answer, Piece, Timing
 from engine.providers.upstream_http import QUIET_TIMEOUT_S, UpstreamHTTP
 from engine.request import CompletionRequest
 from engine.upstream import Upstream
-from ledger.errors import InvalidInput
 
 _PATH = "/chat/completions"
 
@@ -55,16 +54,8 @@ class OpenAICompatible:
             upstream.max_tokens_field: max_tokens,
             **request.forwarded,
         }
-        refuse_unsupported(upstream, body)
+        upstream.refuse_unsupported(body)
         for name, own in upstream.renamed:
             if name in body:
                 body[own] = body.pop(name)
         return body
-
-
-def refuse_unsupported(upstream: Upstream, body: dict[str, Any]) -> None:
-    """Takes out what asks for nothing (`n` of 1). Raises InvalidInput for an option that the upstream does not take."""
-    for name in upstream.unsupported & body.keys():
-        if name != "n" or body[name] != 1:
-            raise InvalidInput(name, f"is not an option of {upstream.shown}'s models")
-        del body[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.catalog import Model
 from engine.request import CompletionRequest
@@ -54,17 +54,13 @@ class Piece:
         choices: list[dict[str, Any]] = self.chunk["choices"]
         return choices
 
-    @property
-    def finishes(self) -> bool:
-        return any(choice.get("finish_reason") for choice in self.chunk["choices"])
-
 
 class Provider(Protocol):
     """Serves completions of the models of one upstream.
 
     `max_tokens` limits one answer. Both raise UpstreamError leaves, which say whether the call was reached and may be
-    billed, and InvalidInput for what this provider cannot take. A stream yields together
-    what came together; one that ends without an error is whole.
+    billed, and InvalidInput for what this provider cannot take. A stream yields together what came together; one that
+    ends without an error is whole.
     """
 
     @property
@@ -77,3 +73,11 @@ class Provider(Protocol):
     ) -> AsyncGenerator[list[Piece], None]: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class UpstreamProvider(Provider, Protocol):
+    """One that asks an upstream over its API: an adapter (docs/models.md says how one is added)."""
+
+    async def raw(self, model: Model, request: CompletionRequest, max_tokens: int, timing: Timing) -> Any:
+        """The answer's JSON as the upstream sent it."""

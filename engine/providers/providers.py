@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.providers.anthropic import Anthropic
-from engine.providers.embedder import Embedder
 from engine.providers.offline import OfflineProvider
+from engine.providers.offline_embedder import Embedder
 from engine.providers.openai_compatible import OpenAICompatible
-from engine.providers.provider import Provider
-from engine.upstream import Upstream
+from engine.providers.provider import Provider, UpstreamProvider
+from engine.upstream import Api, Upstream
+
+ADAPTERS: Mapping[Api, Callable[[Upstream, str | None], UpstreamProvider]] = {
+    "openai": OpenAICompatible,
+    "anthropic": Anthropic,
+}
+"""By what an upstream speaks: the class that turns it into OpenAI's form, made of the upstream and its key."""
 
 
 class Providers:
@@ -31,8 +37,7 @@ class Providers:
             if upstream.api_key_env and not key:
                 missing[upstream.name] = upstream.api_key_env
             else:
-                adapter = Anthropic if upstream.api == "anthropic" else OpenAICompatible
-                available.append(adapter(upstream, key or None))
+                available.append(ADAPTERS[upstream.api](upstream, key or None))
         return cls(available, missing)
 
     @property
@@ -47,10 +52,6 @@ class Providers:
     def missing_keys(self) -> Mapping[str, str]:
         """By upstream, the environment variable that it waits for."""
         return self._missing_keys
-
-    def missing_key(self, name: str) -> str | None:
-        """The environment variable that this upstream waits for."""
-        return self._missing_keys.get(name)
 
     async def close(self) -> None:
         for provider in self._available.values():

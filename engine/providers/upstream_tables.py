@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.catalog import TIERS
-from engine.providers.embeddings import MAX_DIMENSIONS
+from engine.providers.openai_embeddings import MAX_DIMENSIONS
 from engine.providers.upstreams import KNOWN
 from engine.upstream import Upstream, UpstreamEmbeddings, UpstreamModel
 from ledger.errors import InvalidInput

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 from engine.catalog import Model
@@ -14,12 +13,10 @@ from engine.errors import (
     UpstreamOverloaded,
     UpstreamRefused,
 )
-from engine.routing.breaker import Breaker, State
+from engine.routing.breaker import Breaker
 from ledger.clock import Clock
 
 KEPT = 10_000
-OnChange = Callable[[str, State, State], None]
-"""Called with the upstream's name or the model's id, the state before, and the state after."""
 
 
 def blamed(error: BaseException) -> Literal["upstream", "model", "limit", "nobody"]:
@@ -46,31 +43,28 @@ def blamed(error: BaseException) -> Literal["upstream", "model", "limit", "nobod
 class Breakers:
     """By upstream and by model id; a call goes through where both let it."""
 
-    def __init__(self, clock: Clock, on_change: OnChange | None = None) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._on_change = on_change
         self._all: dict[str, Breaker] = {}
-        self._states: dict[str, State] = {}
-        """As told last, of those that were not closed."""
         self._calls = 0
 
     def opens_at_us(self, model: Model) -> int:
         """From when on a call may go to the model; now or earlier: it may."""
         now_us = self._clock.now_us()
-        return max([breaker.opens_at_us(now_us) for _, breaker in self._of(model)], default=0)
+        return max([breaker.opens_at_us(now_us) for breaker in self._of(model)], default=0)
 
     def busy_until_us(self, model: Model) -> int:
         """Until when the model, or its upstream, asked to be left alone."""
-        return max([breaker.busy_until_us for _, breaker in self._of(model)], default=0)
+        return max([breaker.busy_until_us for breaker in self._of(model)], default=0)
 
     def probed_at_us(self, model: Model) -> int:
         """From when on a call may go to the model where nobody else is left."""
         now_us = self._clock.now_us()
-        return max([breaker.probed_at_us(now_us) for _, breaker in self._of(model)], default=0)
+        return max([breaker.probed_at_us(now_us) for breaker in self._of(model)], default=0)
 
     def is_doubtful(self, model: Model) -> bool:
         """It rests, has not answered since, or is about to."""
-        return any(breaker.is_doubtful for _, breaker in self._of(model))
+        return any(breaker.is_doubtful for breaker in self._of(model))
 
     def lets_through(self, model: Model) -> int:
         """A call goes to the model; the number is its own. One of `succeeded`, `failed`, `came_back` ends it."""
@@ -79,19 +73,17 @@ class Breakers:
         for name in (model.provider, model.id):
             breaker = self._all.get(name) or self._made(name)
             breaker.lets_through(self._calls, now_us)
-            self._tell(name, breaker, now_us)
         return self._calls
 
     def came_back(self, model: Model, call: int) -> None:
         """The call ended before its upstream could show anything."""
-        for _, breaker in self._of(model):
+        for breaker in self._of(model):
             breaker.came_back(call)
 
     def succeeded(self, model: Model, call: int) -> None:
         now_us = self._clock.now_us()
-        for name, breaker in self._of(model):
+        for breaker in self._of(model):
             breaker.succeeded(call, now_us)
-            self._tell(name, breaker, now_us)
 
     def failed(self, model: Model, call: int, error: BaseException) -> None:
         """Whoever the error speaks against; to the other of the two it tells nothing."""
@@ -105,8 +97,6 @@ class Breakers:
             breaker.failed(call, now_us)
         if breaker is not None and (blame == "limit" or (blame == "upstream" and asked_us is not None)):
             breaker.busy(now_us, asked_us)
-        if breaker is not None:
-            self._tell(name, breaker, now_us)
         self.came_back(model, call)
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,20 +108,10 @@ class Breakers:
             if not breaker.is_idle
         }
 
-    def _of(self, model: Model) -> list[tuple[str, Breaker]]:
-        names = (model.provider, model.id)
-        return [(name, breaker) for name in names if (breaker := self._all.get(name)) is not None]
+    def _of(self, model: Model) -> list[Breaker]:
+        return [breaker for name in (model.provider, model.id) if (breaker := self._all.get(name)) is not None]
 
     def _made(self, name: str) -> Breaker:
         if len(self._all) >= KEPT:  # callers name models: what they name must not fill the memory
             self._all = {name: breaker for name, breaker in self._all.items() if not breaker.is_idle}
         return self._all.setdefault(name, Breaker())
-
-    def _tell(self, name: str, breaker: Breaker, now_us: int) -> None:
-        if breaker.rests_until_us is None and name not in self._states:
-            return
-        before, now = self._states.pop(name, State.CLOSED), breaker.state(now_us)
-        if now is not State.CLOSED:
-            self._states[name] = now
-        if now is not before and self._on_change is not None:
-            self._on_change(name, before, now)

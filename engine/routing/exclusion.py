@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from engine.catalog.models import TIERS, Model
+from engine.catalog.model import TIERS, Model
 from engine.catalog.names import plain
 from engine.options import Options
 from engine.routing.candidate import Candidate, Needs

@@ -36,7 +36,7 @@ LOOK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class FailedCall:
     """A call that was made and did not succeed. `began`: a part of its answer has reached the caller."""
 
     candidate: Candidate
@@ -82,7 +82,7 @@ class Doors(Protocol):
 
 def next_step(
     candidates: Sequence[Candidate],
-    attempts: Sequence[Attempt],
+    attempts: Sequence[FailedCall],
     options: Options,
     *,
     now_us: int,
@@ -151,7 +151,7 @@ def _waits_at_its_limit(model: Model, doors: Doors, now_us: int) -> bool:
 
 
 def _fresh(
-    left: Sequence[Candidate], attempts: Sequence[Attempt], is_last: bool, now_us: int, until_us: int, doors: Doors
+    left: Sequence[Candidate], attempts: Sequence[FailedCall], is_last: bool, now_us: int, until_us: int, doors: Doors
 ) -> Try | Wait | None:
     """Who was not tried and may not be asked yet, where that is better than to ask those again who failed."""
     tried, down = {each.candidate.model.id for each in attempts}, _down(attempts)
@@ -174,7 +174,7 @@ def _fresh(
     return None
 
 
-def _down(attempts: Sequence[Attempt]) -> set[str]:
+def _down(attempts: Sequence[FailedCall]) -> set[str]:
     """The models that seem down by what this request saw: they say so (503), or twice gave no answer at all."""
     lost = Counter(
         each.candidate.model.id for each in attempts if isinstance(each.error, StreamCut | UpstreamUnreachable)
@@ -183,7 +183,7 @@ def _down(attempts: Sequence[Attempt]) -> set[str]:
     return said | {name for name, times in lost.items() if times > 1}
 
 
-def may_go_on(last: Attempt, options: Options, made: int, may_retry: bool) -> bool:
+def may_go_on(last: FailedCall, options: Options, made: int, may_retry: bool) -> bool:
     """Whether another attempt may follow this one, the `made`th, once somebody is found for it."""
     if last.began or made >= MOST_ATTEMPTS or not may_retry or isinstance(last.error, PromptRejected):
         return False
@@ -196,7 +196,7 @@ def may_go_on(last: Attempt, options: Options, made: int, may_retry: bool) -> bo
 
 def _at_its_limit(
     own: Sequence[Candidate],
-    last: Attempt | None,
+    last: FailedCall | None,
     options: Options,
     now_us: int,
     deadline_us: int,

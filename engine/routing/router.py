@@ -10,10 +10,10 @@ from typing import Any
 from engine.options import Options
 from engine.providers import Timing
 from engine.request import CompletionRequest
-from engine.routing.breakers import Breakers, OnChange, blamed
+from engine.routing.breakers import Breakers, blamed
 from engine.routing.candidate import Candidate, needs_of
 from engine.routing.exclusion import ModelPolicy
-from engine.routing.failover import PATIENCE_US, Attempt, GiveUp, Try, Wait, may_go_on, next_step
+from engine.routing.failover import PATIENCE_US, FailedCall, GiveUp, Try, Wait, may_go_on, next_step
 from engine.routing.measures import Measures
 from engine.routing.ranking import ENOUGH_QUALITY, Ranking, rank
 from engine.routing.retries import RetryBudget
@@ -29,11 +29,10 @@ _NOTHING: Mapping[str, Any] = {}
 class Router:
     """Ranks, and leads requests from one attempt to the next by what it has seen of upstreams."""
 
-    def __init__(self, clock: Clock, on_change: OnChange | None = None) -> None:
-        """`on_change` is told when a breaker opens, half-opens or closes."""
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.measures = Measures(clock)
-        self.breakers = Breakers(clock, on_change)
+        self.breakers = Breakers(clock)
         self.retries = RetryBudget(clock)
         self._traits = KnownTraits()
         self._waits = 0
@@ -100,7 +99,7 @@ class Route:
         self._call = 0
         self._began = False
         self._idle_since_us = router.clock.now_us()
-        self.attempts: list[Attempt] = []
+        self.attempts: list[FailedCall] = []
         router.retries.request()
 
     @property
@@ -163,7 +162,7 @@ class Route:
     def failed(self, error: AgentNodeError) -> None:
         """The attempt failed with this; `next_step` says whether there is another."""
         candidate = self._ended()
-        self.attempts.append(Attempt(candidate, error, self._began))
+        self.attempts.append(FailedCall(candidate, error, self._began))
         self._router.breakers.failed(candidate.model, self._call, error)
         if blamed(error) in ("upstream", "model"):
             self._router.measures.failed(candidate.model)
@@ -171,13 +170,6 @@ class Route:
     def dropped(self) -> None:
         """The attempt was left before its upstream showed anything: refused by the guard, or the caller went away."""
         self._router.breakers.came_back(self._ended().model, self._call)
-
-    def failures(self) -> list[dict[str, Any]]:
-        """The attempts that failed, for metadata and trace: who was asked, and what came of it."""
-        return [
-            {"model": each.candidate.model.id, "provider": each.candidate.model.provider, "code": each.error.code}
-            for each in self.attempts
-        ]
 
     def _ended(self) -> Candidate:
         assert self._leg is not None, "there is no attempt"

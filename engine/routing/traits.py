@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.catalog import Model
-from engine.catalog.models import TIERS
+from engine.catalog.model import TIERS
 from engine.catalog.names import base_name, model_of, plain
 from engine.catalog.quality import median_of
 

@@ -1,7 +1,7 @@
 """Who may spend from what: tenants, keys and policies, sessions and credits, and the account that a call is made on."""
 
 from ledger.accounts.account import Account
-from ledger.accounts.accounts import Accounts, KeyHasher, KeySummary, NewKey
+from ledger.accounts.accounts import Accounts, KeySummary, NewKey
 from ledger.accounts.book import AccountBook
 from ledger.accounts.credits import NANOS_PER_CREDIT, Balance, Credits, Entry, Purchase
 from ledger.accounts.documents import shown
@@ -40,7 +40,6 @@ __all__ = [
     "Credits",
     "Entry",
     "Funding",
-    "KeyHasher",
     "KeySummary",
     "Leftovers",
     "Limits",

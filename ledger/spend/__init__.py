@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ledger.events import EventDraft
 from ledger.spend.budgets import Budget, NewBudget, cap, fit, read_budgets, refit
-from ledger.spend.operations import Captured, EndsBy, Hold, HoldState, Paid
+from ledger.spend.operations import Captured, Hold, Paid
 from ledger.spend.spend import Spend
 from ledger.spend.sweeper import Sweeper
 from ledger.spend.tables import BudgetRow
@@ -14,10 +13,7 @@ __all__ = [
     "Budget",
     "BudgetRow",
     "Captured",
-    "EndsBy",
-    "EventDraft",
     "Hold",
-    "HoldState",
     "NewBudget",
     "Paid",
     "Spend",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine import Usage
 from engine.errors import StreamCut, UpstreamGarbled
-from engine.providers.openai_shapes import choices_of
+from engine.providers.openai_answer import choices_of
 from engine.providers.usage_shapes import usage_of
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import Call, Catalog, Completion, CompletionRequest, Engine, Options, Providers, Upstream, UpstreamModel
-from engine.providers import Anthropic, Embedder, OfflineProvider, OpenAICompatible
+from engine.providers import Anthropic, Embedder, OfflineProvider, OpenAICompatible, Piece
 from ledger.accounts import DEFAULT_LIMITS, Account, Policy
 from ledger.clock import Clock, SystemClock
 from ledger.database import Database
@@ -37,6 +37,10 @@ def ask(
     text: str, *, model: str | None = "mock/m1", max_tokens: int | None = None, **options: Any
 ) -> CompletionRequest:
     return CompletionRequest([{"role": "user", "content": text}], model, max_tokens, options)
+
+
+def finishes(piece: Piece) -> bool:
+    return any(choice.get("finish_reason") for choice in piece.choices)
 
 
 @dataclass

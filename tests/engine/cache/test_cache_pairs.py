@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.cache import Scored, interval, pairs, scored
 from engine import Embedder
-from engine.cache.embedding import Offline
 from engine.cache.settings import SIMILARITY, CacheSettings
+from engine.cache.vectors import Offline
 
 
 @pytest.fixture(scope="module")

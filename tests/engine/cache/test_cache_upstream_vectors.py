@@ -22,7 +22,7 @@ from engine import (
     UpstreamVectors,
     embeddings_from_table,
 )
-from engine.cache.embedding import Offline
+from engine.cache.vectors import Offline
 from engine.errors import RateLimitExceeded
 from engine.guard import Bound, Guard, Verdicts
 from engine.guard.anomaly import MIN_SAMPLES

@@ -28,7 +28,7 @@ from engine.providers import KNOWN, PATIENT, Anthropic, Piece, Timing
 from engine.providers.anthropic_answer import Events, answer_of
 from engine.providers.anthropic_request import messages_body
 from ledger.errors import InvalidInput
-from tests.engine.world import ask
+from tests.engine.world import ask, finishes
 from tests.singly import singly
 from tests.upstream import FakeUpstream
 
@@ -142,7 +142,7 @@ async def test_an_answer_and_a_stream_are_openais(provider: Anthropic, upstream:
     deltas = [piece.choices[0]["delta"] for piece in pieces]
     assert deltas[0] == {"role": "assistant", "content": "three"}
     assert "".join(delta.get("content", "") for delta in deltas) == "three little words"
-    assert [piece.finishes for piece in pieces] == [False, False, False, True]
+    assert [finishes(piece) for piece in pieces] == [False, False, False, True]
     assert pieces[-1].usage == usage and pieces[-1].chunk["usage"] == answer.body["usage"]
     calls = upstream.calls()
     assert (calls["count"], calls["violations"]) == (2, [])
@@ -212,7 +212,7 @@ async def test_a_stream_that_is_cut_never_looks_whole(
     with pytest.raises(UpstreamError) as raised:
         await read()
     assert type(raised.value) is error
-    assert not any(piece.finishes for piece in seen)
+    assert not any(finishes(piece) for piece in seen)
     await asyncio.to_thread(upstream.open)
 
 

@@ -11,7 +11,7 @@ import pytest
 from engine import Catalog, Upstream, Usage, with_known
 from engine.errors import StreamCut
 from engine.providers import KNOWN, PATIENT, Anthropic, OpenAICompatible, Providers
-from engine.providers.openai_shapes import Chunks, answer_of
+from engine.providers.openai_answer import Chunks, answer_of
 from ledger.errors import InvalidInput
 from tests.engine.world import MODEL, ask
 from tests.singly import singly

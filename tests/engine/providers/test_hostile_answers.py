@@ -19,7 +19,7 @@ from engine.errors import UpstreamError, UpstreamGarbled
 from engine.providers.anthropic_answer import Events
 from engine.providers.anthropic_answer import answer_of as anthropics
 from engine.providers.anthropic_request import messages_body
-from engine.providers.openai_shapes import Chunks, answer_of
+from engine.providers.openai_answer import Chunks, answer_of
 from engine.providers.provider import Answer
 from engine.providers.upstream_http import Reading, parsed
 from engine.relay import Relay

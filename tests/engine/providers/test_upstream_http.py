@@ -13,7 +13,7 @@ from engine.catalog import Model
 from engine.errors import UpstreamError, UpstreamGarbled, UpstreamTimedOut
 from engine.providers import PATIENT, OpenAICompatible, Timing
 from ledger.errors import InvalidInput
-from tests.engine.world import MODEL, ask
+from tests.engine.world import MODEL, ask, finishes
 from tests.singly import singly
 from tests.upstream import FakeUpstream
 
@@ -76,7 +76,7 @@ async def test_an_answer_comes_as_the_upstream_made_it(provider: OpenAICompatibl
     assert answer.usage is None
     pieces = [piece async for piece in singly(provider.stream(model(), ask("q"), 10, PATIENT))]
     assert {piece.chunk["created"] for piece in pieces} == {1_700_000_000}
-    assert [piece.finishes for piece in pieces][-2:] == [True, False] and pieces[-1].usage is not None
+    assert [finishes(piece) for piece in pieces][-2:] == [True, False] and pieces[-1].usage is not None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ from engine import OFFLINE, CompletionRequest, Model
 from engine.catalog import Price, Rate
 from engine.guard import bound
 from engine.options import DEFAULTS, Options
-from engine.routing import Candidate, Measured, ModelPolicy, Ranking, needs_of, rank
+from engine.routing import Candidate, Ranking
+from engine.routing.candidate import needs_of
+from engine.routing.exclusion import ModelPolicy
+from engine.routing.measures import Measured
+from engine.routing.ranking import rank
 from ledger.money import MAX_USD_NANOS
 
 TALKS = frozenset({"chat", "code", "function_calling", "json"})

@@ -6,12 +6,13 @@ import heapq
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine import CompletionRequest, Model
 from engine.errors import StreamCut, UpstreamBusy, UpstreamError, UpstreamTimedOut, UpstreamUnreachable
 from engine.guard import bound
 from engine.options import DEFAULTS, Options
-from engine.routing import Candidate, Leg, Route, Router, State
+from engine.routing import Candidate, Leg, Route, Router
 from ledger.clock import SECOND_US
 from ledger.errors import AgentNodeError
 from tests.engine.routing.models import model
@@ -59,11 +60,12 @@ class Simulation:
     seed: int
     per_s: float
     options: Options = DEFAULTS
-    changes: list[tuple[str, State, State, int]] = field(default_factory=list)
+    breakers: dict[str, Any] = field(default_factory=dict)
+    """that are not simply closed at the end"""
 
     def run(self, requests: int) -> list[Outcome]:
         clock, chance = SimulatedClock(), random.Random(self.seed)
-        router = Router(clock, lambda name, was, now: self.changes.append((name, was, now, clock.now_us())))
+        router = Router(clock)
         candidates = [Candidate(each, bound(REQUEST, each)) for each in self.models]
         outcomes: list[Outcome] = []
         due: list[tuple[int, int, Iterator[float]]] = []
@@ -81,6 +83,7 @@ class Simulation:
             if pause_s is not None:
                 number += 1
                 heapq.heappush(due, (clock.at_us + int(pause_s * SECOND_US), number, request))
+        self.breakers = router.breakers.as_dict()
         return outcomes
 
     def _request(

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.routing import Measured, Measures
-from engine.routing.measures import MOST_SAMPLES, SUCCESS_HALF_LIFE_US, Seen, estimated, faded, seed_of, with_call
+from engine.routing.measures import (
+    MOST_SAMPLES,
+    SUCCESS_HALF_LIFE_US,
+    Measured,
+    Measures,
+    Seen,
+    estimated,
+    faded,
+    seed_of,
+    with_call,
+)
 from ledger.clock import SECOND_US
 from tests.engine.routing.models import model
 from tests.engine.routing.simulation import SimulatedClock

@@ -21,8 +21,11 @@ from engine.catalog.quality import median_of
 from engine.errors import FundsInsufficient, ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.guard import bound
 from engine.options import DEFAULTS, FIELDS, MODES, Options, options_of
-from engine.routing import Candidate, Measured, needs_of, rank
+from engine.routing import Candidate
+from engine.routing.candidate import needs_of
 from engine.routing.exclusion import RULES
+from engine.routing.measures import Measured
+from engine.routing.ranking import rank
 from engine.routing.scoring import cost_score, quality_score, speed_score
 from engine.routing.traits import KnownTraits, traits_of
 from ledger.errors import AgentNodeError

@@ -27,7 +27,7 @@ _LOOK_AGAIN_S = 0.05
 _AGAIN_MS = 1_000
 
 
-class Replies:
+class ClientRetries:
     def __init__(self, spend: Spend, events: Events, vault: Vault, clock: Clock) -> None:
         self._spend, self._events, self._vault, self._clock = spend, events, vault, clock
         self._at_work: dict[tuple[str, str], asyncio.Event] = {}

@@ -17,7 +17,7 @@ from ledger.errors import BudgetRefused
 from ledger.spend import Spend
 
 
-class Recall:
+class CachedAnswers:
     def __init__(self, cache: Cache | None, spend: Spend, guard: Guard, clock: Clock) -> None:
         self._cache, self._spend, self._guard, self._clock = cache, spend, guard, clock
 

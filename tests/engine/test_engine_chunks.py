@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Completion, Usage, as_chunks
-from engine.folding import folded
+from engine.chunks import folded
 
 HEAD = {"id": "evt_1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [], "usage": None}
 texts = st.text(max_size=6)

@@ -12,7 +12,7 @@ from ledger.errors import HoldEnded, Unavailable
 from ledger.spend import Hold, Spend
 
 
-class Between:
+class Placeholder:
     """Nothing for a request without a key. Of a process that dies the sweeper ends it."""
 
     def __init__(self, spend: Spend, clock: Clock, tenant_id: str, retry_key: str | None, lease_s: float) -> None:
