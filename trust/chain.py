@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import httpx
+from typing import Any
 
 from ledger.errors import InvalidInput
 from trust.chain_records import (
@@ -26,7 +20,8 @@ from trust.chain_records import (
     read_quantity,
     read_receipt,
 )
-from trust.errors import CallReverted, ChainMismatch, ChainUnavailable
+from trust.errors import CallReverted, ChainMismatch
+from trust.json_rpc import JsonRpc, certain, parsed
 
 _BALANCE_OF = bytes.fromhex("70a08231")
 _AUTHORIZATION_STATE = bytes.fromhex("e94a0102")
@@ -34,16 +29,8 @@ _DECIMALS = bytes.fromhex("313ce567")
 _IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")
 """The selector, and the word that a contract answers where the signature is good (EIP-1271)."""
 
-_Read = TypeVar("_Read")
 SIGNATURE_GAS = 500_000
 LONGEST_SIGNATURE = 4_096
-_REVERTED = 3
-# Where it is no plain revert, nodes tell a contract's failure from their own by words only (geth, Nethermind, py-evm).
-_CONTRACT_FAILED = re.compile(
-    r"revert|vm execution error|out ?of ?gas|invalid ?(opcode|instruction|jump)|stack ?(underflow|overflow|depth)"
-    r"|(insufficient|full) ?stack|write ?protection|out ?of ?bounds|call depth",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -72,23 +59,19 @@ class ChainView:
 
     def __init__(self, rpc_url: str, chain_id: int, *, timeout_s: float = 5.0) -> None:
         self.chain_id = chain_id
-        self._timeout_s = timeout_s
-        self._url = rpc_url
-        self._ids = itertools.count(1)
-        # Kept alive for less than servers do, so that no call is sent into a connection that is just being closed.
-        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, limits=httpx.Limits(keepalive_expiry=2.0))
+        self._rpc = JsonRpc(rpc_url, timeout_s)
 
     async def check_chain_id(self) -> None:
         """Raises ChainMismatch where another chain answers than the one configured."""
-        seen = _parsed(read_quantity, await self._ask("eth_chainId"))
+        seen = parsed(read_quantity, await self._rpc.ask("eth_chainId"))
         if seen != self.chain_id:
             raise ChainMismatch(f"chain {seen} answers, {self.chain_id} is configured; set another RPC URL or network")
 
     async def head(self) -> Head:
         """The latest block."""
-        return _parsed(
+        return parsed(
             lambda block: Head(read_quantity(block["number"]), read_quantity(block["timestamp"])),
-            await self._ask("eth_getBlockByNumber", "latest", False),
+            await self._rpc.ask("eth_getBlockByNumber", "latest", False),
         )
 
     async def balance(self, token: str, address: str) -> int:
@@ -116,8 +99,8 @@ class ChainView:
                 "0x" + _word32("nonce", nonce).hex(),
             ],
         }
-        answer = await self._ask("eth_getLogs", wanted)
-        ends = _parsed(lambda logs: [authorization_end(log) for log in read_logs(logs)], answer)
+        answer = await self._rpc.ask("eth_getLogs", wanted)
+        ends = parsed(lambda logs: [authorization_end(log) for log in read_logs(logs)], answer)
         return next((end for end in ends if end is not None), None)
 
     async def authorization_transaction(self, token: str, authorizer: str, nonce: str, from_block: int) -> str | None:
@@ -127,10 +110,10 @@ class ChainView:
 
     async def receipt(self, tx_hash: str) -> TxReceipt | None:
         """The receipt of a mined transaction; None while it waits, and where it is unknown."""
-        answer = await self._ask("eth_getTransactionReceipt", tx_hash)
+        answer = await self._rpc.ask("eth_getTransactionReceipt", tx_hash)
         if answer is None or (isinstance(answer, dict) and answer.get("blockNumber") is None):
             return None
-        return _parsed(read_receipt, answer)
+        return parsed(read_receipt, answer)
 
     async def transfers_to(self, token: str, payee: str, from_block: int, to_block: int) -> list[Log]:
         """The logs of a token's ERC-20 transfers to an address in these blocks, both included, in order."""
@@ -140,22 +123,22 @@ class ChainView:
             "toBlock": hex(to_block),
             "topics": [TRANSFER, None, "0x" + _address_word(payee).hex()],
         }
-        return _parsed(lambda logs: list(read_logs(logs)), await self._ask("eth_getLogs", wanted))
+        return parsed(lambda logs: list(read_logs(logs)), await self._rpc.ask("eth_getLogs", wanted))
 
     async def transaction(self, tx_hash: str) -> dict[str, Any] | None:
         """The transaction as the chain tells it (JSON-RPC's members); None where it is unknown."""
-        answer = await self._ask("eth_getTransactionByHash", tx_hash)
-        return None if answer is None else _parsed(dict, answer)
+        answer = await self._rpc.ask("eth_getTransactionByHash", tx_hash)
+        return None if answer is None else parsed(dict, answer)
 
     async def block_hash(self, number: int) -> str | None:
         """The hash of the canonical block of that number; where a receipt has another, it was reorganised away."""
-        answer = await self._ask("eth_getBlockByNumber", hex(number), False)
-        return None if answer is None else _parsed(lambda block: read_hash(block["hash"]), answer)
+        answer = await self._rpc.ask("eth_getBlockByNumber", hex(number), False)
+        return None if answer is None else parsed(lambda block: read_hash(block["hash"]), answer)
 
     async def block_time_s(self, number: int) -> int:
         """When a block was made, Unix seconds. Raises ChainUnavailable where there is none of that number."""
-        answer = await self._ask("eth_getBlockByNumber", hex(number), False)
-        return _parsed(lambda block: read_quantity(block["timestamp"]), answer)
+        answer = await self._rpc.ask("eth_getBlockByNumber", hex(number), False)
+        return parsed(lambda block: read_quantity(block["timestamp"]), answer)
 
     async def decimals(self, token: str) -> int:
         """Raises CallReverted where there is no such token."""
@@ -164,21 +147,21 @@ class ChainView:
     async def call(self, to: str, data: bytes, gas: int | None = None) -> bytes:
         """What a contract answers at the latest block. Raises CallReverted where it refuses or its gas ends."""
         request = {"to": to, "data": "0x" + data.hex()} | ({"gas": hex(gas)} if gas is not None else {})
-        return _parsed(read_data, await self._ask("eth_call", request, "latest"))
+        return parsed(read_data, await self._rpc.ask("eth_call", request, "latest"))
 
     async def dry_run(self, sender: str, to: str, data: bytes, payer: str) -> DryRun:
         """A transaction tried without sending it, in one exchange; where a contract refuses, its words are the gas."""
         request = {"from": sender, "to": to, "data": "0x" + data.hex()}
-        head, code, gas = await self._ask_all(
+        head, code, gas = await self._rpc.ask_all(
             ("eth_blockNumber", []), ("eth_getCode", [payer, "latest"]), ("eth_estimateGas", [request])
         )
         return DryRun(
             to,
             data,
             payer,
-            _parsed(read_quantity, _certain(head)),
-            _parsed(read_data, _certain(code)),
-            gas if isinstance(gas, CallReverted) else _parsed(read_quantity, _certain(gas)),
+            parsed(read_quantity, certain(head)),
+            parsed(read_data, certain(code)),
+            gas if isinstance(gas, CallReverted) else parsed(read_quantity, certain(gas)),
         )
 
     async def is_valid_signature(self, address: str, digest: bytes, signature: bytes) -> bool:
@@ -198,67 +181,13 @@ class ChainView:
         return answer[:32] == _IS_VALID_SIGNATURE.ljust(32, b"\0")
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._rpc.aclose()
 
     async def _word(self, contract: str, data: bytes) -> int:
         answer = await self.call(contract, data)
         if len(answer) != 32:
             raise CallReverted(f"{contract} has no contract with this function; check the token's address")
         return int.from_bytes(answer)
-
-    async def _ask(self, method: str, *params: Any) -> Any:
-        [answer] = await self._ask_all((method, list(params)))
-        return _certain(answer)
-
-    async def _ask_all(self, *asked: tuple[str, list[Any]]) -> list[Any]:
-        """Results in the order asked, in one exchange; a refusal is the error to be raised, and is not raised here."""
-        requests: list[dict[str, Any]] = [
-            {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params} for method, params in asked
-        ]
-        methods = ", ".join(method for method, _ in asked)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._client.post(self._url, json=requests if len(requests) > 1 else requests[0])
-            answer = response.json()
-        # The URL may carry the operator's key to the RPC, so neither it nor httpx's words are passed on.
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as problem:
-            raise ChainUnavailable(f"the chain's RPC does not answer {methods} ({type(problem).__name__})") from None
-        except ValueError:
-            raise ChainUnavailable(f"the chain's RPC answers {methods} with status {response.status_code}") from None
-        told = answer if isinstance(answer, list) else [answer]
-        by_id = {str(one.get("id")): one for one in told if isinstance(one, dict)}
-        refused = answer if isinstance(answer, dict) and "error" in answer else None  # of the batch as a whole
-        return [_result(request["method"], by_id.get(str(request["id"]), refused)) for request in requests]
-
-
-def _result(method: str, answer: Any) -> Any:
-    if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
-        return _refused(method, answer["error"])
-    if not isinstance(answer, dict) or "result" not in answer:
-        return ChainUnavailable(f"the chain's RPC answers {method} with what is no JSON-RPC")
-    return answer["result"]
-
-
-def _certain(answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _refused(method: str, error: dict[str, Any]) -> CallReverted | ChainUnavailable:
-    message = str(error.get("message", ""))[:200]
-    if method in ("eth_call", "eth_estimateGas") and (
-        error.get("code") == _REVERTED or _CONTRACT_FAILED.search(message)
-    ):
-        return CallReverted(message)
-    return ChainUnavailable(f"the chain's RPC refuses {method}: {message} ({error.get('code')})")
-
-
-def _parsed(read: Callable[[Any], _Read], answer: Any) -> _Read:
-    try:
-        return read(answer)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ChainUnavailable("the chain's RPC answers in a form that is not JSON-RPC's") from None
 
 
 def _address_word(address: str) -> bytes:

@@ -20,7 +20,8 @@ from ledger.accounts.policy import (
     tightest,
 )
 from ledger.accounts.scopes import ANONYMOUS, OPERATOR, ROLES, SCOPES, Caller, checked_scopes, scopes_of_role
-from ledger.accounts.sessions import PAID_SOURCES, Bind, Funding, NewSession, Session, Sessions
+from ledger.accounts.session import Session
+from ledger.accounts.sessions import PAID_SOURCES, Bind, Funding, NewSession, Sessions
 
 __all__ = [
     "ANONYMOUS",

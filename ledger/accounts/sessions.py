@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal
-from sqlmodel import col, or_, select
+from sqlalchemy import func
+from sqlmodel import col, select
 
 from ledger.accounts.book import AccountBook
 from ledger.accounts.documents import document_of, said_in
@@ -16,6 +16,7 @@ from ledger.accounts.money import TEST, PaidIn, fund, pass_on, raise_limit
 from ledger.accounts.periods import cap_budget, cap_id, funds_budget
 from ledger.accounts.policy import Said
 from ledger.accounts.scopes import Caller
+from ledger.accounts.session import STATUSES, Session, session_of, sessions_at, status_at
 from ledger.accounts.tables import SessionRow
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
@@ -23,10 +24,8 @@ from ledger.errors import InvalidInput, NotFound, NotOffered, SessionEnded, Sess
 from ledger.events import EconomicEvent
 from ledger.ids import new_id
 from ledger.movements import Movement
-from ledger.spend import BudgetRow, cap, fit
+from ledger.spend import cap, fit
 
-Status = Literal["active", "exhausted", "expired", "ended", "revoked"]
-STATUSES: tuple[Status, ...] = ("active", "exhausted", "expired", "ended", "revoked")
 Bind = Callable[[AsyncSession, str], Awaitable[None]]
 """Says, in the transaction that makes it, what a request made (`Idempotency.bind`)."""
 
@@ -45,23 +44,6 @@ class NewSession:
     agent_identifier: str | None = None
     agent_id: str | None = None
     policy: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Session:
-    id: str
-    tenant_id: str
-    agent_identifier: str | None
-    agent_id: str | None
-    total_usd_nanos: int
-    spent_usd_nanos: int
-    held_usd_nanos: int
-    room_usd_nanos: int
-    """what may still be spent; nothing once its time is over"""
-    status: Status
-    policy: Mapping[str, Any]
-    created_at_us: int
-    expires_at_us: int
 
 
 @dataclass(frozen=True)
@@ -127,12 +109,12 @@ class Sessions:
         if status is not None and status not in STATUSES:
             raise InvalidInput("status", f"must be one of {', '.join(STATUSES)}")
         now_us = self._clock.now_us()
-        asked = _sessions(now_us).where(SessionRow.tenant_id == tenant_id)
+        asked = sessions_at(now_us).where(SessionRow.tenant_id == tenant_id)
         if status is not None:
-            asked = asked.where(_status(now_us) == status)
+            asked = asked.where(status_at(now_us) == status)
         newest = asked.order_by(col(SessionRow.created_at_us).desc(), col(SessionRow.id).desc()).limit(_PAGE)
         async with self._database.read() as session:
-            return [_session(*found) for found in (await session.exec(newest)).all()]
+            return [session_of(*found) for found in (await session.exec(newest)).all()]
 
     async def end(self, tenant_id: str, session_id: str) -> Session:
         """Frees what is not held, and gives test money back; work in flight is still captured (what it frees
@@ -229,11 +211,11 @@ class Sessions:
             row.refused_at_us = self._clock.now_us()
 
     async def _read(self, session: AsyncSession, tenant_id: str, session_id: str) -> Session:
-        asked = _sessions(self._clock.now_us()).where(SessionRow.id == session_id, SessionRow.tenant_id == tenant_id)
+        asked = sessions_at(self._clock.now_us()).where(SessionRow.id == session_id, SessionRow.tenant_id == tenant_id)
         found = (await session.exec(asked)).one_or_none()
         if found is None:
             raise NotFound(f"there is no session {session_id}")
-        return _session(*found)
+        return session_of(*found)
 
     def _check_source(self, source: str) -> None:
         if source in PAID_SOURCES:
@@ -253,40 +235,6 @@ def _narrowing(document: Mapping[str, Any] | None) -> Said:
         if getattr(said, name):
             raise InvalidInput(f"policy.{name}", "is a tenant's, not a session's")
     return said
-
-
-def _status(now_us: int) -> ColumnElement[str]:
-    """`exhausted`: a call was refused for lack of room, or all is spent. What fits is still served."""
-    refused = col(SessionRow.refused_at_us).is_not(None)
-    return case(
-        (col(SessionRow.state) != "open", col(SessionRow.state)),
-        (col(SessionRow.expires_at_us) <= now_us, "expired"),
-        (or_(refused, col(BudgetRow.spent_usd_nanos) >= col(BudgetRow.limit_usd_nanos)), "exhausted"),
-        else_="active",
-    )
-
-
-def _sessions(now_us: int) -> Any:
-    cap_of = literal("session:").concat(col(SessionRow.id))
-    return select(SessionRow, BudgetRow, _status(now_us)).join(BudgetRow, col(BudgetRow.id) == cap_of)
-
-
-def _session(row: SessionRow, budget: BudgetRow, status: Status) -> Session:
-    room = budget.limit_usd_nanos - budget.spent_usd_nanos - budget.held_usd_nanos
-    return Session(
-        id=row.id,
-        tenant_id=row.tenant_id,
-        agent_identifier=row.agent_identifier,
-        agent_id=row.agent_id,
-        total_usd_nanos=row.total_usd_nanos,
-        spent_usd_nanos=budget.spent_usd_nanos,
-        held_usd_nanos=budget.held_usd_nanos,
-        room_usd_nanos=room if status in ("active", "exhausted") else 0,
-        status=status,
-        policy=row.policy or {},
-        created_at_us=row.created_at_us,
-        expires_at_us=row.expires_at_us,
-    )
 
 
 async def _locked(session: AsyncSession, tenant_id: str, session_id: str) -> SessionRow:

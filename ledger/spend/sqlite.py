@@ -16,11 +16,12 @@ from typing import Any
 import orjson
 
 from ledger.beside import Beside
-from ledger.database import Database, WriteGate
+from ledger.database import Database
 from ledger.errors import DatabaseUnavailable
 from ledger.events import EventDraft
 from ledger.spend.decide import Balance, Books, decide, named_budgets, named_events, named_holds
 from ledger.spend.operations import Hold, Operation, Outcome
+from ledger.write_gate import WriteGate
 
 _LOOK_AGAIN_S = 0.005
 

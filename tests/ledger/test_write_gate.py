@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from ledger.database import Database, WriteGate
+from ledger.database import Database
 from ledger.errors import DatabaseUnavailable
+from ledger.write_gate import WriteGate
 
 
 async def test_a_waiter_that_went_away_leaves_the_gate_open(tmp_path: Path) -> None:
