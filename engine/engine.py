@@ -178,22 +178,22 @@ class Engine:
         """Captures the call, and keeps its answer for those who ask again."""
         attempt.answered(answer.usage)
         kept = await self._retries.kept(order, attempt.metered.event_id, answer.body)
-        settled = await attempt.metered.capture(answer.usage, kept)
+        charged = await attempt.metered.capture(answer.usage, kept)
         model = attempt.model
         completion = Completion(
             id=attempt.metered.event_id,
             provider=model.provider,
             model=model.id,
             body=answer.body,
-            usage=settled.usage,
-            cost_usd_nanos=settled.cost_usd_nanos,
+            usage=charged.usage,
+            cost_usd_nanos=charged.cost_usd_nanos,
             latency_ms=max(0, self._clock.now_us() - order.began_us) // 1_000,
             provider_latency_ms=attempt.took_us // 1_000,
             mode=order.options.mode,
             attempts=attempt.served(),
-            estimated=settled.estimated,
-            overrun_usd_nanos=settled.overrun_usd_nanos,
-            shares=settled.shares,
+            estimated=charged.estimated,
+            overrun_usd_nanos=charged.overrun_usd_nanos,
+            shares=charged.shares,
             max_tokens=attempt.metered.limit.max_tokens if order.request.max_tokens is None else None,
         )
         if asked is not None:

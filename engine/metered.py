@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Charged:
     """What the call used and what was taken for it."""
 
     usage: Usage
@@ -71,7 +71,7 @@ class MeteredCall:
         self._trace, self._most_usd_nanos = trace, most_usd_nanos
         self._began_us = clock.now_us()
         self._hold: Hold | None = None
-        self._settling = False
+        self._capturing = False
         self._ended = False
         self._floor_usd_nanos = 0
         self._produced_bytes = 0
@@ -117,12 +117,12 @@ class MeteredCall:
             await self._spend.mark_sent(self._hold, floor_usd_nanos=floor, event=draft)
             self._floor_usd_nanos, self._marked_bytes = floor, marked_bytes
 
-    async def capture(self, counted: Usage | None, kept: dict[str, Any] | None = None) -> Settled:
+    async def capture(self, counted: Usage | None, kept: dict[str, Any] | None = None) -> Charged:
         """Takes what the call cost by the upstream's count, or by our estimate where that count cannot be true.
 
         `kept` is a row for the vault (`Vault.seal`), written with the capture.
         """
-        self._settling = True
+        self._capturing = True
         try:
             return await self._capture(counted, kept=kept)
         except asyncio.CancelledError:
@@ -135,7 +135,7 @@ class MeteredCall:
     ) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
-        if self._ended or self._settling:
+        if self._ended or self._capturing:
             return  # a capture whose outcome is unknown is not undone: the sweeper ends what it left open
         assert error is not None, "a call ends by capture or by an error"
         with contextlib.suppress(Unavailable):  # the first error says more, and the sweeper ends the hold
@@ -164,7 +164,7 @@ class MeteredCall:
         deny_code: str | None = None,
         kept: dict[str, Any] | None = None,
         hidden: int = 0,
-    ) -> Settled:
+    ) -> Charged:
         assert self._hold is not None
         limit, price = self.limit, self._model.price
         trusted = believable(counted, limit, self._produced_bytes)
@@ -184,10 +184,10 @@ class MeteredCall:
         except HoldEnded:
             await self._spend.record(self._correction(draft))
             self._ended = True
-            return Settled(usage, self._floor_usd_nanos, 0, not trusted)
+            return Charged(usage, self._floor_usd_nanos, 0, not trusted)
         self._ended = True
         charged, overrun = captured.captured_usd_nanos, captured.overrun_usd_nanos
-        return Settled(usage, charged, overrun, not trusted, captured.shares)
+        return Charged(usage, charged, overrun, not trusted, captured.shares)
 
     async def _release(self, event: EventDraft | None) -> None:
         assert self._hold is not None
@@ -209,7 +209,7 @@ class MeteredCall:
 
     async def _renew(self) -> None:
         assert self._hold is not None
-        if self._ended or self._settling:
+        if self._ended or self._capturing:
             return
         with contextlib.suppress(Unavailable, HoldEnded):
             await self._spend.renew(self._hold, self._lease_s)

@@ -170,7 +170,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
     engine = create_async_engine(url, hide_parameters=True, connect_args=settings)
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _settle(connection: Any, _record: Any) -> None:
+    def _set_up(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")

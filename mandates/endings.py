@@ -51,7 +51,7 @@ class Endings:
         try:
             captured = await self._spend.capture(use.hold_id, amount_usd_nanos, to_account=_PAYEE_ACCOUNT, event=event)
         except HoldEnded:
-            await self._register.settle(use)
+            await self._register.follow_hold(use)
             await self._refuse_if_revoked(use)
             raise
         await self._register.end(use, captured.captured_usd_nanos)
@@ -104,7 +104,7 @@ class Endings:
         try:
             await self._spend.mark_sent(hold)
         except HoldEnded:
-            await self._register.settle(use)
+            await self._register.follow_hold(use)
             raise
 
     async def _captured_before(self, use: MandateUseRow, amount_usd_nanos: int) -> dict[str, Any]:
@@ -124,5 +124,5 @@ class Endings:
             try:
                 await self._spend.release(use.hold_id)
             finally:
-                await self._register.settle(use)
+                await self._register.follow_hold(use)
         return await self._register.shown_use(await self._register.use(use.tenant_id, use.mandate_id, use.id))

@@ -114,7 +114,7 @@ class Issue:
     async def uses(self, tenant_id: str, mandate_id: str) -> dict[str, Any]:
         """`{object: "list", data: [use]}` of a mandate of the tenant, newest first, at most 100."""
         mandate = await self._register.find(mandate_id, tenant_id)
-        await self._register.settle_lapsed(mandate.id)
+        await self._register.follow_lapsed(mandate.id)
         newest_first = (col(MandateUseRow.created_at_us).desc(), col(MandateUseRow.id))
         of_it = select(MandateUseRow).where(MandateUseRow.mandate_id == mandate.id)
         async with self._database.read() as session:
@@ -215,7 +215,7 @@ class Issue:
                     await self._spend.release(use.hold_id)
                 except (HoldEnded, NotFound):
                     pass
-                await self._register.settle(use)
+                await self._register.follow_hold(use)
 
     async def _set_suspended(self, tenant_id: str, mandate_id: str, since_us: int | None) -> dict[str, Any]:
         mandate = await self._register.find(mandate_id, tenant_id)

@@ -57,7 +57,7 @@ class Register:
 
     async def standing(self, mandate: MandateRow) -> Standing:
         if mandate.terms.counts_uses:
-            await self.settle_lapsed(mandate.id)
+            await self.follow_lapsed(mandate.id)
         budget = await self.budget(mandate)
         async with self._database.read() as session:
             return await self.count(session, mandate, budget)
@@ -103,14 +103,14 @@ class Register:
         async with self._database.read() as session:
             return list(await session.exec(select(MandateUseRow).where(*of_mandate)))
 
-    async def settle_lapsed(self, mandate_id: str) -> None:
+    async def follow_lapsed(self, mandate_id: str) -> None:
         """Bring up to their holds those uses whose lease has ended: the sweeper, or a process that ended, left them."""
         now_us = self._clock.now_us()
         for use in await self.held_uses(mandate_id):
             if use.expires_at_us <= now_us:
-                await self.settle(use)
+                await self.follow_hold(use)
 
-    async def settle(self, use: MandateUseRow) -> None:
+    async def follow_hold(self, use: MandateUseRow) -> None:
         """Write down how the use's hold has ended, if it has."""
         hold = await self._spend.hold(use.hold_id)
         if hold is None:

@@ -107,7 +107,7 @@ class Uses:
         async with self._database.read() as session:
             row = await session.get(MandateUseRow, (mandate_id, request.use_id))
         if row is not None and row.state == "held" and row.expires_at_us <= self._clock.now_us():
-            await self._register.settle(row)
+            await self._register.follow_hold(row)
             async with self._database.read() as session:
                 row = await session.get(MandateUseRow, (mandate_id, request.use_id))
         return None if row is None else _same(row, tenant_id, request)
@@ -115,7 +115,7 @@ class Uses:
     async def _admit(self, tenant_id: str, mandate: MandateRow, request: UseRequest) -> MandateUseRow:
         """Judges the use and writes its row, so that uses and items are counted before anything is held."""
         if mandate.terms.counts_uses:
-            await self._register.settle_lapsed(mandate.id)
+            await self._register.follow_lapsed(mandate.id)
         budget = await self._register.budget(mandate)
         now_us = self._clock.now_us()
         try:
@@ -152,7 +152,7 @@ class Uses:
     async def _confirm(self, use: MandateUseRow, hold: Hold) -> MandateUseRow:
         """The use as it stands now that its amount is held: it may have been stopped or given up meanwhile."""
         if hold.state == "captured":
-            await self._register.settle(use)
+            await self._register.follow_hold(use)
             return await self._register.use(use.tenant_id, use.mandate_id, use.id)
         async with self._database.read() as session:
             mandate = await session.get(MandateRow, use.mandate_id)
@@ -165,7 +165,7 @@ class Uses:
             return row
         if hold.state == "held":
             await self._release(hold)
-        await self._register.settle(use)
+        await self._register.follow_hold(use)
         if row is None:
             raise stopped or RequestInProgress("another try of the same request gave it up; send it again")
         raise stopped or UseReplayed(f"the use {use.id} was released or has lapsed; take a new id")
