@@ -10,10 +10,10 @@ from typing import Any
 
 from engine.cache import Cache, KeyedHash
 from engine.catalog import Catalog
-from engine.embeddings import UpstreamVectors
 from engine.engine import Engine
 from engine.models import Models
 from engine.providers import Embedder, Providers, embeddings_from_table, upstream_from_table, with_known
+from engine.upstream_vectors import UpstreamVectors
 from ledger.accounts import Account
 from ledger.clock import Clock
 from ledger.database import Database
