@@ -5,7 +5,18 @@ from __future__ import annotations
 from engine.assembly import Fulfilment, open_engine
 from engine.attribution import attribution_of
 from engine.cache import Asked, Cache, CacheSettings, asked_of
-from engine.catalog import OFFLINE, TIERS, Catalog, Compared, Model, Price, Rate, compare, cost_usd_nanos, picks
+from engine.catalog import (
+    OFFLINE,
+    TIERS,
+    Catalog,
+    Compared,
+    Model,
+    ModelPrice,
+    TokenRate,
+    compare,
+    cost_usd_nanos,
+    picks,
+)
 from engine.chunks import as_chunks
 from engine.completion import Attempt, Call, Chunk, Completion, Quote
 from engine.engine import Engine
@@ -44,15 +55,15 @@ __all__ = [
     "Fulfilment",
     "FundsInsufficient",
     "Model",
+    "ModelPrice",
     "ModelUnavailable",
     "ModelUnknown",
     "Models",
     "Options",
-    "Price",
     "Providers",
     "Quote",
-    "Rate",
     "SessionBudgetExceeded",
+    "TokenRate",
     "Upstream",
     "UpstreamBusy",
     "UpstreamError",

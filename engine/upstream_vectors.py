@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from engine.catalog import Model, Price, Rate, bound_usd_nanos
+from engine.catalog import Model, ModelPrice, TokenRate, bound_usd_nanos
 from engine.completion import Call
 from engine.guard import Bound
 from engine.metered import MeteredCall
@@ -110,6 +110,6 @@ def _bound(text: str, model: Model) -> Bound:
 
 
 def _model_of(terms: UpstreamEmbeddings) -> Model:
-    rate, nothing = Rate(terms.nanos_per_mtok), Rate(0)
-    price = Price(rate, rate, rate, nothing, nothing, f"settings/{terms.nanos_per_mtok}")
+    rate, nothing = TokenRate(terms.nanos_per_mtok), TokenRate(0)
+    price = ModelPrice(rate, rate, rate, nothing, nothing, f"settings/{terms.nanos_per_mtok}")
     return Model(terms.upstream.name, terms.model, price, "the operator's settings")

@@ -29,7 +29,10 @@ def router(engine: Engine, events: Events, book: AccountBook, needs: Needs) -> A
     async def trace(request_id: str, caller: Caller = reads) -> dict[str, Any]:
         booked = await events.of_request(caller.tenant_id, request_id)
         if not booked:
-            raise NotFound(f"nothing was booked for the request {request_id}")
+            raise NotFound(
+                f"nothing was booked for the request {request_id} of this tenant: what was refused for its form, its key,"
+                " its rate, its concurrency or its model was told in its answer only"
+            )
         return {
             "object": "request_trace",
             "request_id": request_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentnode.evidence.bundle import Signer
-from engine import Models, ModelUnknown, Price
+from engine import ModelPrice, Models, ModelUnknown
 from ledger.clock import SECOND_US
 from ledger.errors import NotFound
 from ledger.events import EconomicEvent, Events
@@ -41,7 +41,7 @@ class Charges:
             "statement": self._signer.sign(claims, CHARGE_TYP),
         }
 
-    def _rates(self, event: EconomicEvent) -> Price | None:
+    def _rates(self, event: EconomicEvent) -> ModelPrice | None:
         """The price that it was charged at, while that is in the list; its version tells afterwards too."""
         try:
             price = self._models.one(event.model or "").price
@@ -50,7 +50,7 @@ class Charges:
         return price if price.version == event.price_version else None
 
 
-def charge_claims(event: EconomicEvent, price: Price | None) -> dict[str, Any]:
+def charge_claims(event: EconomicEvent, price: ModelPrice | None) -> dict[str, Any]:
     """Numbers of tokens are integers, nanos decimal strings."""
     used = (
         *(event.input_tokens, event.cached_input_tokens, event.cache_write_tokens),

@@ -14,7 +14,7 @@ from agentnode.hire.result import text_of
 from agentnode.hire.seller import SellerTask
 from agentnode.hire.signed_terms import PublishedKeys
 from agentnode.hire.tables import HireCall
-from engine import Price, Rate, Usage, cost_usd_nanos
+from engine import ModelPrice, TokenRate, Usage, cost_usd_nanos
 from ledger.errors import AgentNodeError
 from ledger.money import usd_fields
 from trust.web import GuardedClient
@@ -71,7 +71,7 @@ def recomputed(usage: Mapping[str, Any], price: Mapping[str, Any]) -> int:
     tokens = Usage(*(int(usage[part]) for part in _PARTS))
     listed = price["usd_nanos_per_mtok"]
     fresh, read, written, output, reasoning = (
-        Rate(int(listed[part]["base"]), tuple((int(more), int(then)) for more, then in listed[part]["steps"]))
+        TokenRate(int(listed[part]["base"]), tuple((int(more), int(then)) for more, then in listed[part]["steps"]))
         for part in _PARTS
     )
-    return cost_usd_nanos(tokens, Price(fresh, read, written, output, reasoning, str(price["version"])))
+    return cost_usd_nanos(tokens, ModelPrice(fresh, read, written, output, reasoning, str(price["version"])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.catalog.catalog import OFFLINE, Catalog
 from engine.catalog.comparison import Compared, compare, picks
 from engine.catalog.model import TIERS, Model
-from engine.catalog.price import Price, Rate, bound_usd_nanos, cost_usd_nanos
+from engine.catalog.price import ModelPrice, TokenRate, bound_usd_nanos, cost_usd_nanos
 
 __all__ = [
     "OFFLINE",
@@ -13,8 +13,8 @@ __all__ = [
     "Catalog",
     "Compared",
     "Model",
-    "Price",
-    "Rate",
+    "ModelPrice",
+    "TokenRate",
     "bound_usd_nanos",
     "compare",
     "cost_usd_nanos",

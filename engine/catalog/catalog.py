@@ -11,7 +11,7 @@ from engine.catalog.facts import read_facts
 from engine.catalog.library import Library
 from engine.catalog.model import Model
 from engine.catalog.names import base_name, plain
-from engine.catalog.price import Price, Rate
+from engine.catalog.price import ModelPrice, TokenRate
 from engine.catalog.price_lists import PriceLists
 from engine.catalog.quality import Quality, median_of
 from engine.catalog.tiers import SPEED, tier_of
@@ -21,12 +21,12 @@ from ledger.clock import SECOND_US
 OFFLINE = Model(
     provider="offline",
     name="extract",
-    price=Price(
-        input=Rate(100_000_000),
-        cache_read=Rate(100_000_000),
-        cache_write=Rate(100_000_000),
-        output=Rate(400_000_000),
-        reasoning=Rate(400_000_000),
+    price=ModelPrice(
+        input=TokenRate(100_000_000),
+        cache_read=TokenRate(100_000_000),
+        cache_write=TokenRate(100_000_000),
+        output=TokenRate(400_000_000),
+        reasoning=TokenRate(400_000_000),
         version="offline/1",
     ),
     price_source="set by this software, so that budgets run out offline too",
@@ -142,13 +142,13 @@ def _over(listed: Model | None, stated: Model) -> Model:
 
 
 def _stated(upstream: Upstream, model: UpstreamModel) -> Model:
-    fresh, output = Rate(model.input_nanos_per_mtok), Rate(model.output_nanos_per_mtok)
+    fresh, output = TokenRate(model.input_nanos_per_mtok), TokenRate(model.output_nanos_per_mtok)
     cache_read, cache_write = model.cache_read_nanos_per_mtok, model.cache_write_nanos_per_mtok
     rates = (fresh.base, output.base, cache_read, cache_write)
-    price = Price(
+    price = ModelPrice(
         input=fresh,
-        cache_read=fresh if cache_read is None else Rate(cache_read),
-        cache_write=fresh if cache_write is None else Rate(cache_write),
+        cache_read=fresh if cache_read is None else TokenRate(cache_read),
+        cache_write=fresh if cache_write is None else TokenRate(cache_write),
         output=output,
         reasoning=output,
         version="settings/" + ":".join("-" if rate is None else str(rate) for rate in rates),

@@ -11,7 +11,7 @@ from typing import Any
 from engine.catalog.facts import Facts
 from engine.catalog.model import Model
 from engine.catalog.names import base_name, plain
-from engine.catalog.price import Price, Rate
+from engine.catalog.price import ModelPrice, TokenRate
 from engine.catalog.price_lists import PriceLists
 from engine.catalog.quality import Quality
 from engine.catalog.tiers import SPEED, tier_of
@@ -135,12 +135,12 @@ def _stated(listed: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(listed).items() if value is not None}
 
 
-def _price(listed: Any, version: str) -> Price | None:
+def _price(listed: Any, version: str) -> ModelPrice | None:
     stated = _stated(listed)
     if not stated.keys() >= {"input_mtok", "output_mtok"} or stated.keys() - _COUNTED - _NEVER_BILLED:
         return None  # priced by the image, the hour or the request: not to be bounded in tokens
     fresh, output = _rate(stated["input_mtok"]), _rate(stated["output_mtok"])
-    price = Price(
+    price = ModelPrice(
         input=fresh,
         cache_read=_rate(stated["cache_read_mtok"]) if "cache_read_mtok" in stated else fresh,
         cache_write=_rate(stated["cache_write_mtok"]) if "cache_write_mtok" in stated else fresh,
@@ -151,15 +151,15 @@ def _price(listed: Any, version: str) -> Price | None:
     return None if price.is_free else price  # zeros that nobody calls free are a gap in the list
 
 
-def _free(version: str) -> Price:
-    nothing = Rate(0)
-    return Price(nothing, nothing, nothing, nothing, nothing, version)
+def _free(version: str) -> ModelPrice:
+    nothing = TokenRate(0)
+    return ModelPrice(nothing, nothing, nothing, nothing, nothing, version)
 
 
-def _rate(listed: Any) -> Rate:
+def _rate(listed: Any) -> TokenRate:
     if isinstance(listed, Decimal):
-        return Rate(_nanos(listed))
-    return Rate(_nanos(listed.base), tuple((tier.start, _nanos(tier.price)) for tier in listed.tiers))
+        return TokenRate(_nanos(listed))
+    return TokenRate(_nanos(listed.base), tuple((tier.start, _nanos(tier.price)) for tier in listed.tiers))
 
 
 def _nanos(usd_per_mtok: Decimal) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.catalog.names import plain
-from engine.catalog.price import Price
+from engine.catalog.price import ModelPrice
 
 TIERS = ("offline", "budget", "mid", "premium")
 
@@ -17,7 +17,7 @@ class Model:
     provider: str
     name: str
     """As the upstream calls it."""
-    price: Price
+    price: ModelPrice
     price_source: str
     """Who states the price; of a free one, who says that it is."""
     context_window: int | None = None

@@ -11,7 +11,7 @@ TOKENS_PER_RATE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Rate:
+class TokenRate:
     """USD nanos per million tokens, by the size of the prompt.
 
     Crossing a step's number of prompt tokens puts *all* tokens of the call at its rate, as providers bill it.
@@ -34,19 +34,19 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Price:
+class ModelPrice:
     """The rates of a model, one for each part of the canonical usage, and which price list they are from."""
 
-    input: Rate
-    cache_read: Rate
-    cache_write: Rate
-    output: Rate
-    reasoning: Rate
+    input: TokenRate
+    cache_read: TokenRate
+    cache_write: TokenRate
+    output: TokenRate
+    reasoning: TokenRate
     version: str
     """What an event keeps: the list, its version, and the day its price began where it is known."""
 
     @property
-    def rates(self) -> tuple[Rate, Rate, Rate, Rate, Rate]:
+    def rates(self) -> tuple[TokenRate, TokenRate, TokenRate, TokenRate, TokenRate]:
         """In the order of Usage.parts."""
         return (self.input, self.cache_read, self.cache_write, self.output, self.reasoning)
 
@@ -55,7 +55,7 @@ class Price:
         return all(rate.base == 0 and not any(step for _, step in rate.steps) for rate in self.rates)
 
 
-def cost_usd_nanos(usage: Usage, price: Price) -> int:
+def cost_usd_nanos(usage: Usage, price: ModelPrice) -> int:
     """What the usage costs, rounded up to a whole nano once, so that priced tokens never cost nothing."""
     prompt_tokens = usage.prompt_tokens
     total = 0
@@ -65,14 +65,14 @@ def cost_usd_nanos(usage: Usage, price: Price) -> int:
     return _rounded_up(total)
 
 
-def bound_usd_nanos(prompt_tokens: int, completion_tokens: int, price: Price) -> int:
+def bound_usd_nanos(prompt_tokens: int, completion_tokens: int, price: ModelPrice) -> int:
     """The most that any usage of at most so many tokens can cost, however its tokens fall to the parts."""
     prompt = _dearest((price.input, price.cache_read, price.cache_write), prompt_tokens)
     completion = _dearest((price.output, price.reasoning), prompt_tokens)
     return _rounded_up(prompt_tokens * prompt + completion_tokens * completion)
 
 
-def _dearest(rates: Sequence[Rate], prompt_tokens: int) -> int:
+def _dearest(rates: Sequence[TokenRate], prompt_tokens: int) -> int:
     return max(rate.most(prompt_tokens) for rate in rates)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.catalog.price import Price
+from engine.catalog.price import ModelPrice
 from ledger.money import NANOS_PER_USD
 
 _PROMPT_SHARE = 3
@@ -19,7 +19,7 @@ order of magnitude that status pages show, so that a node which has measured not
 is asked for speed. The first measured calls replace them."""
 
 
-def tier_of(price: Price) -> str:
+def tier_of(price: ModelPrice) -> str:
     """By the dollars for a million tokens, three of four in the prompt: below 1 budget, below 3 mid, else premium."""
     blended = (_PROMPT_SHARE * price.input.base + price.output.base) // (_PROMPT_SHARE + 1)
     if blended < _MID_FROM:

@@ -18,7 +18,7 @@ from agentnode.app import build
 from agentnode.cli.local import accounts, policies
 from agentnode.settings import load
 from engine import OFFLINE, Catalog, Model, Models, Providers, compare, picks, with_known
-from engine.catalog import Price, Rate
+from engine.catalog import ModelPrice, TokenRate
 from tests.ledger.parts import SetClock
 
 M1 = {
@@ -154,10 +154,10 @@ async def test_what_cannot_be_compared_is_refused_by_name(node: ApiNode, body: d
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-rates = st.integers(0, 10**11).map(Rate)
+rates = st.integers(0, 10**11).map(TokenRate)
 models = st.builds(
     lambda name, fresh, output, quality: Model(
-        "p", name, Price(fresh, fresh, fresh, output, output, "v"), "s", quality=quality, tier="mid"
+        "p", name, ModelPrice(fresh, fresh, fresh, output, output, "v"), "s", quality=quality, tier="mid"
     ),
     st.text("abc", min_size=1, max_size=4),
     rates,

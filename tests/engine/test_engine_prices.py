@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import OFFLINE, Catalog, Upstream, UpstreamModel, Usage, with_known
-from engine.catalog import Model, Price, Rate, bound_usd_nanos, cost_usd_nanos
+from engine.catalog import Model, ModelPrice, TokenRate, bound_usd_nanos, cost_usd_nanos
 from engine.providers import KNOWN
 
 NOW_US = time.time_ns() // 1_000
@@ -20,11 +20,11 @@ counts = st.integers(0, 2_000_000)
 usages = st.builds(Usage, counts, counts, counts, counts, counts)
 nanos = st.integers(0, 10**12)
 rates = st.builds(
-    Rate,
+    TokenRate,
     nanos,
     st.lists(st.tuples(st.integers(1, 1_000_000), nanos), max_size=3).map(lambda steps: tuple(sorted(steps))),
 )
-prices = st.builds(Price, rates, rates, rates, rates, rates, st.just("v"))
+prices = st.builds(ModelPrice, rates, rates, rates, rates, rates, st.just("v"))
 
 
 def known() -> Catalog:
@@ -55,14 +55,14 @@ def test_the_price_of_a_usage_is_what_openai_bills(usage: Usage, nanos: int) -> 
 
 def test_a_fraction_of_a_nano_is_rounded_up_once() -> None:
     """Three counts at a third of a nano each are one nano, and the smallest priced count is not free."""
-    third = Rate(333_334)
-    price = Price(third, third, third, third, third, "v")
+    third = TokenRate(333_334)
+    price = ModelPrice(third, third, third, third, third, "v")
     assert cost_usd_nanos(Usage(1, 1, 1), price) == 2  # 1.000002 nanos
     assert cost_usd_nanos(Usage(1), price) == 1
 
 
 @given(usages, prices)
-def test_tokens_above_zero_at_a_price_above_zero_cost_something(usage: Usage, price: Price) -> None:
+def test_tokens_above_zero_at_a_price_above_zero_cost_something(usage: Usage, price: ModelPrice) -> None:
     """And the bound of as many tokens is never below it, however they fall to the parts and steps."""
     cost = cost_usd_nanos(usage, price)
     if any(tokens and rate.at(usage.prompt_tokens) for tokens, rate in zip(usage.parts, price.rates, strict=True)):
@@ -72,7 +72,7 @@ def test_tokens_above_zero_at_a_price_above_zero_cost_something(usage: Usage, pr
 
 def test_all_of_a_long_prompt_is_billed_at_its_step() -> None:
     """Crossing a threshold moves every token of the call, as providers bill it."""
-    rate = Rate(5, ((272_000, 10),))
+    rate = TokenRate(5, ((272_000, 10),))
     assert [rate.at(tokens) for tokens in (1, 272_000, 272_001)] == [5, 5, 10]
     assert rate.most(272_000) == 5 and rate.most(272_001) == 10
 

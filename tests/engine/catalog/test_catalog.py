@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import OFFLINE, Catalog, Model, Upstream, UpstreamModel, with_known
-from engine.catalog import TIERS, Price, Rate
+from engine.catalog import TIERS, ModelPrice, TokenRate
 from engine.catalog.facts import read_facts
 from engine.catalog.names import model_of
 from engine.catalog.price_lists import PUBLISHED
@@ -70,8 +70,8 @@ def test_the_locked_price_list_has_its_day() -> None:
 )
 def test_a_tier_is_a_matter_of_price(input_usd: str, output_usd: str, tier: str) -> None:
     """Three prompt tokens and one of the answer: below 1 USD a million, below 3, and the others."""
-    fresh, output = (Rate(int(float(usd) * 10**9)) for usd in (input_usd, output_usd))
-    assert tier_of(Price(fresh, fresh, fresh, output, output, "v")) == tier
+    fresh, output = (TokenRate(int(float(usd) * 10**9)) for usd in (input_usd, output_usd))
+    assert tier_of(ModelPrice(fresh, fresh, fresh, output, output, "v")) == tier
 
 
 def test_each_quality_has_its_citation_and_the_others_their_tiers_median() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine import OFFLINE, CompletionRequest, Model
-from engine.catalog import Price, Rate
+from engine.catalog import ModelPrice, TokenRate
 from engine.guard import bound
 from engine.options import DEFAULTS, Options
 from engine.routing import Candidate, Ranking
@@ -28,8 +28,8 @@ def model(
     capabilities: frozenset[str] | None = TALKS,
     window: int | None = 128_000,
 ) -> Model:
-    fresh, output = Rate(int(input_usd * 10**9)), Rate(int(output_usd * 10**9))
-    price = Price(fresh, fresh, fresh, output, output, "test")
+    fresh, output = TokenRate(int(input_usd * 10**9)), TokenRate(int(output_usd * 10**9))
+    price = ModelPrice(fresh, fresh, fresh, output, output, "test")
     return Model(provider, name, price, "a test", window, 16_384, tier, quality, capabilities)
 
 

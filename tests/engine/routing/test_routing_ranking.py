@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import OFFLINE, CompletionRequest, Model
-from engine.catalog import Price, Rate
+from engine.catalog import ModelPrice, TokenRate
 from engine.catalog.quality import median_of
 from engine.errors import FundsInsufficient, ModelNotAllowed, ModelUnavailable, NoModelServes
 from engine.guard import bound
@@ -114,7 +114,7 @@ def test_cheaper_better_and_faster_never_ranks_lower(
     better = dataclasses.replace(
         first,
         name="0abcd"[name] + "0",
-        price=dataclasses.replace(first.price, output=Rate(rate.base // factor)),
+        price=dataclasses.replace(first.price, output=TokenRate(rate.base // factor)),
         quality=min(1.0, (first.quality or 0) + gain / 20),
     )
     old = pace[first.id]
@@ -317,7 +317,7 @@ def test_the_whole_scoring_can_be_told_and_recomputed() -> None:
 
 
 def test_a_price_that_changes_with_the_prompt_is_compared_at_this_prompt() -> None:
-    steps = Price(*[Rate(10**9, ((1_000, 9 * 10**9),))] * 5, "v")  # type: ignore[arg-type]
+    steps = ModelPrice(*[TokenRate(10**9, ((1_000, 9 * 10**9),))] * 5, "v")  # type: ignore[arg-type]
     stepped = dataclasses.replace(model("up", "stepped"), price=steps)
     flat = model("up", "flat", 3, 3)
     by_cost = options_of({"p402": {"mode": {"cost": 1}}})
