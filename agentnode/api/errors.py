@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -11,14 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from agentnode.payments import (
-    PaymentNeeded,
-    Reply,
-    SettlementPending,
-    SignInNeeded,
-    payment_required,
-    sign_in_required,
-)
+from agentnode.payments import Reply, refused
 from ledger.errors import AgentNodeError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
@@ -47,27 +39,22 @@ def install(app: FastAPI) -> None:
 
 
 def render(error: AgentNodeError) -> Response:
-    headers: dict[str, str] = {}
-    if error.retry_after_ms is not None:
-        headers = {"Retry-After": str(-(-error.retry_after_ms // 1000)), "retry-after-ms": str(error.retry_after_ms)}
-    if not error.should_retry or (error.status == 409 and error.retry_after_ms is None):
-        headers["x-should-retry"] = "false"
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, PaymentNeeded):
-        return _with(payment_required(error), headers)
-    if isinstance(error, SignInNeeded):
-        return _with(sign_in_required(error), headers)
-    if isinstance(error, SettlementPending):
-        headers["Location"] = error.location
-    # In ASCII: a message that quotes what was sent can hold text that has no UTF-8.
-    return Response(json.dumps({"error": error.as_dict()}), error.status, headers, "application/json")
+    return response_of(refused(error))
 
 
-def _with(reply: Reply, headers: dict[str, str]) -> Response:
-    response = Response(reply.content, reply.status, headers)
-    response.raw_headers.extend(reply.headers)
+def response_of(reply: Reply) -> Response:
+    """As the framework sends it."""
+    response = Response(reply.content, reply.status)  # says its length by itself
+    response.raw_headers.extend(header for header in reply.headers if header[0] != b"content-length")
     return response
+
+
+def shown_error(error: Exception, where: str) -> AgentNodeError:
+    """The error, or for a bug what is told of it: the log has the rest."""
+    if isinstance(error, AgentNodeError):
+        return error
+    _log.error("unexpected error %s", where, exc_info=error)
+    return AgentNodeError("something unexpected happened; the operator's log has it")
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -94,5 +81,4 @@ async def _framework(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    _log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
-    return render(AgentNodeError("something unexpected happened; the operator's log has it"))
+    return render(shown_error(error, f"at {request.method} {request.url.path}"))

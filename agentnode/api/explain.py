@@ -30,8 +30,8 @@ def router(engine: Engine, events: Events, book: AccountBook, needs: Needs) -> A
         booked = await events.of_request(caller.tenant_id, request_id)
         if not booked:
             raise NotFound(
-                f"nothing was booked for the request {request_id} of this tenant: what was refused for its form, its key,"
-                " its rate, its concurrency or its model was told in its answer only"
+                f"nothing was booked for the request {request_id} of this tenant: what was refused for its form, key,"
+                " rate, concurrency or model was told in its answer only"
             )
         return {
             "object": "request_trace",

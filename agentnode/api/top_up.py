@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
+from agentnode.api.errors import response_of
 from agentnode.payments import NamedClaim, Offer, Reply, Sale, Toll, request_hash
 from ledger.accounts import PaidIn
 
@@ -46,17 +47,11 @@ class TopUp:
         offer = Offer(price_usd_nanos, self._origin + path, description, bound)
         sale = await self._toll.take(offer, request.headers.raw, named)
         if isinstance(sale, Reply):
-            return _response(sale)
+            return response_of(sale)
         async with self._toll.at_work(sale):
             made = await make(sale, PaidIn(sale.purse_id, sale.begun.id))
             head = [(b"content-type", b"application/json"), *sale.headers_of_delivery]
             reply = Reply(200, head, orjson.dumps(made))
             await self._toll.done(sale, reply)
         await self._toll.sent(sale, received=False)
-        return _response(reply)
-
-
-def _response(reply: Reply) -> Response:
-    response = Response(reply.content, reply.status)
-    response.raw_headers.extend(reply.headers)
-    return response
+        return response_of(reply)

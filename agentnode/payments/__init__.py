@@ -23,9 +23,10 @@ from agentnode.payments.settling.journal import Journal
 from agentnode.payments.taking.deliveries import LONGEST_KEPT, Reply, disconnected
 from agentnode.payments.taking.gate import TollGate
 from agentnode.payments.taking.headers import Header
+from agentnode.payments.taking.refusal import refused
 from agentnode.payments.taking.sales import Sale
 from agentnode.payments.taking.sign_in import SignIns
-from agentnode.payments.taking.toll import Toll, payment_required, sign_in_required
+from agentnode.payments.taking.toll import Toll
 
 __all__ = [
     "LONGEST_KEPT",
@@ -62,9 +63,8 @@ __all__ = [
     "TollGate",
     "claim_of",
     "disconnected",
-    "payment_required",
     "read_rate",
+    "refused",
     "request_hash",
-    "sign_in_required",
     "wanted_of",
 ]

@@ -14,9 +14,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agentnode.payments import read_rate
+from agentnode.payments import read_rate, refused
 from agentnode.sell.opening import opened
-from agentnode.sell.paid import Paid, Price, refused
+from agentnode.sell.paid import Paid, Price
 from agentnode.settings import load
 from ledger.errors import AgentNodeError, InvalidInput, Unavailable
 

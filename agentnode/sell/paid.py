@@ -9,19 +9,17 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentnode.payments import (
     LONGEST_KEPT,
     Offer,
-    PaymentNeeded,
     Rate,
     Reply,
     Sale,
     Toll,
     disconnected,
-    payment_required,
+    refused,
     request_hash,
 )
 from ledger.errors import AgentNodeError, InvalidInput
@@ -69,7 +67,7 @@ class Paid:
         except AgentNodeError as failure:
             if answer.began:
                 raise
-            await refused(failure, sale).send(send)
+            await refused(failure, sale.headers).send(send)
         return None
 
     def _offer(self, price: Price, scope: Scope, raw: bytes) -> Offer:
@@ -196,15 +194,6 @@ class _Answer:
 
 class _Unsold(Exception):
     """The answer is a failure, or its caller left before any of it came: the payment stays on the receipt."""
-
-
-def refused(error: AgentNodeError, sale: Sale | None = None) -> Reply:
-    if isinstance(error, PaymentNeeded):
-        return payment_required(error)
-    head = [(b"content-type", b"application/json"), *(sale.headers if sale else ())]
-    if error.retry_after_ms is not None:
-        head.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1_000)))
-    return Reply(error.status, head, orjson.dumps({"error": error.as_dict()}))
 
 
 async def _body(receive: Receive) -> bytes:

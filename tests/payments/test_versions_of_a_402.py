@@ -12,14 +12,14 @@ from test_offers_read import ASKED
 from x402.schemas import PaymentRequired
 from x402.schemas.v1 import PaymentRequiredV1
 
-from agentnode.payments import PaymentNeeded, PaymentRefused, payment_required
+from agentnode.payments import PaymentNeeded, PaymentRefused, refused
 
 REFUSAL = PaymentRefused("INVALID_AMOUNT", "accepted.amount is not 10000")
 
 
 def answered(versions: list[int], refusal: PaymentRefused | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The headers that are objects, and the body."""
-    reply = payment_required(PaymentNeeded(replace(ASKED, x402_versions=versions), refusal))
+    reply = refused(PaymentNeeded(replace(ASKED, x402_versions=versions), refusal))
     objects = {
         name.decode(): json.loads(base64.b64decode(value)) for name, value in reply.headers if b"payment-re" in name
     }

@@ -5,7 +5,6 @@ It runs thousands of times a second, so nothing here validates what is only forw
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 from fastapi import FastAPI
@@ -19,14 +18,14 @@ from agentnode.api.chat.pay_per_call import PayPerCall
 from agentnode.api.chat.request import ChatOrder, ChatRequest
 from agentnode.api.chat.retries import in_one_order, is_retry, retry_of
 from agentnode.api.chat.serving import Serving
-from agentnode.api.errors import render
+from agentnode.api.errors import shown_error
+from agentnode.payments import refused
 from engine import SessionBudgetExceeded
 from ledger.accounts import AccountBook, Accounts, Caller
-from ledger.errors import AgentNodeError, KeyInvalid, ScopeMissing
+from ledger.errors import KeyInvalid, ScopeMissing
 from ledger.ids import ordered_id
 
 PATHS = ("/v1/chat/completions", "/api/v2/chat/completions")
-_log = logging.getLogger(__name__)
 
 
 def routes(serves: ChatCompletions) -> list[Route]:
@@ -78,12 +77,8 @@ class ChatCompletions:
             with self._room.part() as part:
                 await self._answer(scope, receive, send, request_id, part)
         except Exception as error:
-            if not isinstance(error, AgentNodeError):
-                _log.error("unexpected error in %s", request_id, exc_info=error)
-                error = AgentNodeError("something unexpected happened; the operator's log has it")
-            response = render(error)
-            response.headers["X-P402-Request-ID"] = request_id
-            await response(scope, receive, send)
+            reply = refused(shown_error(error, f"in {request_id}"), [(b"x-p402-request-id", request_id.encode())])
+            await reply.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str, part: Part) -> None:
         headers = dict(scope["headers"])

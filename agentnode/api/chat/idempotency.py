@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from agentnode.api.errors import render
 from agentnode.api.idempotency import checked_key
-from agentnode.payments import Reply
+from agentnode.payments import Reply, refused
 from engine import UpstreamError
 from ledger.accounts import Caller
 from ledger.errors import Conflict
@@ -40,8 +39,7 @@ class FirstReplies:
             if not error.charged_usd_nanos:
                 await self._idempotency.abandon(scope, name)
                 raise
-            refusal = render(error)
-            made = Reply(refusal.status_code, list(refusal.raw_headers), bytes(refusal.body))
+            made = refused(error)
         except BaseException:
             await self._idempotency.abandon(scope, name)
             raise

@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agentnode.api.chat.request import ChatOrder, ChatRequest
 from agentnode.api.chat.serving import Serving
-from agentnode.api.errors import render
-from agentnode.payments import Header, Offer, Reply, Sale, Toll, disconnected, request_hash
+from agentnode.api.errors import shown_error
+from agentnode.payments import Offer, Reply, Sale, Toll, disconnected, refused, request_hash
 from engine import CompletionRequest, FundsInsufficient, Options, Quote
 from ledger.accounts import ANONYMOUS, AccountBook
-from ledger.errors import AgentNodeError, KeyInvalid
-
-_log = logging.getLogger(__name__)
+from ledger.errors import KeyInvalid
 
 
 class Prices(Protocol):
@@ -55,11 +50,8 @@ class PayPerCall:
         try:
             await self._serve_paid(asked, offer, sale, receive, send, request_id)
         except Exception as error:
-            if not isinstance(error, AgentNodeError):
-                _log.error("unexpected error in %s", request_id, exc_info=error)
-                error = AgentNodeError("something unexpected happened; the operator's log has it")
             head = [*sale.headers, (b"x-p402-request-id", request_id.encode())]
-            await _with(render(error), head)({"type": "http"}, receive, send)
+            await refused(shown_error(error, f"in {request_id}"), head).send(send)
 
     async def _serve_paid(
         self, asked: ChatRequest, offer: Offer, sale: Sale, receive: Receive, send: Send, request_id: str
@@ -106,8 +98,3 @@ def _read(raw: bytes) -> ChatRequest:
     if asked.options.session_id is not None or asked.options.tenant_id is not None:
         raise KeyInvalid("p402.session_id and p402.tenant_id need their tenant's API key")
     return asked
-
-
-def _with(response: Response, head: Sequence[Header]) -> Response:
-    response.raw_headers.extend(head)
-    return response
