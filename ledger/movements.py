@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlmodel import Field
 
 from ledger.database import Row
 
-MovementKind = Literal["capture", "funding", "settlement", "refund"]
-
 
 def tenant_account(tenant_id: str) -> str:
     """The account that a tenant's captures are paid from."""
     return f"tenant:{tenant_id}"
-
-
-@dataclass(frozen=True)
-class MovementDraft:
-    kind: MovementKind
-    from_account: str
-    to_account: str
-    usd_nanos: int
 
 
 class Movement(Row, table=True):

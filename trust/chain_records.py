@@ -36,8 +36,6 @@ class TxReceipt:
     status: int
     block_number: int
     block_hash: str
-    gas_used: int
-    effective_gas_price_wei: int
     logs: tuple[Log, ...]
     _rpc: Mapping[str, Any] = field(repr=False, compare=False)
 
@@ -99,8 +97,6 @@ def read_receipt(answer: Mapping[str, Any]) -> TxReceipt:
         status=read_quantity(answer["status"]),
         block_number=read_quantity(answer["blockNumber"]),
         block_hash=read_hash(answer["blockHash"]),
-        gas_used=read_quantity(answer["gasUsed"]),
-        effective_gas_price_wei=read_quantity(answer.get("effectiveGasPrice", "0x0")),
         logs=read_logs(answer["logs"]),
         _rpc=answer,
     )

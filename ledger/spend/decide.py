@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ledger.movements import MovementDraft, tenant_account
+from ledger.movements import tenant_account
 from ledger.spend.operations import (
     Capture,
     Captured,
@@ -82,11 +82,12 @@ class Books:
         self.new_events.append(event | changes)
 
     def move(
-        self, what: MovementDraft, tenant_id: str, event_id: str | None, at_us: int, hold_id: str | None, key: str
+        self, hold: Hold, event_id: str | None, from_account: str, to_account: str, usd_nanos: int, at_us: int, key: str
     ) -> None:
-        if what.usd_nanos:
-            row = {"id": f"mov_{key}", "tenant_id": tenant_id, "hold_id": hold_id, "event_id": event_id}
-            self.movements.append(row | vars(what) | {"at_us": at_us})
+        if usd_nanos:
+            row = {"id": f"mov_{key}", "tenant_id": hold.tenant_id, "hold_id": hold.id, "event_id": event_id}
+            moved = {"from_account": from_account, "to_account": to_account, "usd_nanos": usd_nanos}
+            self.movements.append(row | moved | {"kind": "capture", "at_us": at_us})
 
 
 def named_holds(batch: Sequence[Operation]) -> set[str]:
@@ -255,8 +256,6 @@ def _record(op: Record, books: Books) -> Outcome:
     for budget_id in op.counts:
         books.balances[budget_id].take(spent=1)
     books.add_event(op.event)
-    if op.movement is not None:
-        books.move(op.movement, op.event["tenant_id"], event_id, op.event["at_us"], None, event_id)
     return Done()
 
 
@@ -284,12 +283,10 @@ def _end(
         changes = {"cost_usd_nanos": charged, "credits_usd_nanos": credits_paid, "overrun_usd_nanos": overrun}
         books.add_event(event, at_us=at_us, **changes)
     if "share" not in hold.hows:
-        movement = MovementDraft("capture", tenant_account(hold.tenant_id), to, charged)
-        books.move(movement, hold.tenant_id, event_id, at_us, hold.id, hold.id)
+        books.move(hold, event_id, tenant_account(hold.tenant_id), to, charged, at_us, hold.id)
     for place, (budget_id, how, spent) in enumerate(zip(hold.budgets, hold.hows, paid, strict=True)):
         if how == "share":
-            movement = MovementDraft("capture", budget_id, to, spent)
-            books.move(movement, hold.tenant_id, event_id, at_us, hold.id, f"{hold.id}.{place}")
+            books.move(hold, event_id, budget_id, to, spent, at_us, f"{hold.id}.{place}")
     return books.change_hold(
         hold,
         state="released" if captured is None else "captured",

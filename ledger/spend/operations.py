@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from ledger.movements import MovementDraft
 from ledger.spend.takes import How
 
 HoldState = Literal["held", "captured", "released"]
@@ -110,7 +109,6 @@ class Expire:
 @dataclass(frozen=True, slots=True)
 class Record:
     event: EventRow
-    movement: MovementDraft | None
     counts: tuple[str, ...] = ()
     """budgets that it takes one unit of, for good"""
 

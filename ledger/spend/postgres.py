@@ -176,9 +176,8 @@ def _encoded(op: Operation) -> dict[str, Any]:
             return {"verb": "renew", "hold_id": hold_id, "fence": fence, "lease_until_us": lease_until_us}
         case Expire(hold_id, at_us):
             return {"verb": "expire", "hold_id": hold_id, "at_us": at_us}
-        case Record(event, movement, counts):
-            moved = None if movement is None else vars(movement)
-            return {"verb": "record", "event": event, "movement": moved, "budgets": counts}
+        case Record(event, counts):
+            return {"verb": "record", "event": event, "budgets": counts}
 
 
 def _vault_item(kept: VaultRow | None) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ DECLARE
     event jsonb;
     ending text;                -- how this operation ends its hold, if it does
     ender text;
-    recipient text;
+    paid_to text;
     charged bigint;
     overrun bigint;
     excess bigint;
@@ -80,7 +80,7 @@ BEGIN
     FOR op IN SELECT * FROM jsonb_to_recordset(batch) AS o(
         verb text, hold_id text, tenant_id text, budgets text[], hows text[], amount bigint, least bigint, most bigint, owner text,
         lease_until_us bigint, ends_by text, sent_at_us bigint, floor_usd_nanos bigint, request_key text, fence bigint,
-        to_account text, event jsonb, movement jsonb, kept jsonb, at_us bigint
+        to_account text, event jsonb, kept jsonb, at_us bigint
     ) LOOP
         answer := NULL;
         ending := NULL;
@@ -88,7 +88,7 @@ BEGIN
         charged := 0;
         overrun := 0;
         event := op.event;
-        recipient := op.to_account;
+        paid_to := op.to_account;
         IF op.hold_id IS NOT NULL THEN
             i := (hold_place ->> op.hold_id)::int;
             hold := named[i];
@@ -116,14 +116,6 @@ BEGIN
                 END LOOP;
                 taken_events := taken_events || (event ->> 'id');
                 added_events := added_events || event;
-                IF (op.movement ->> 'usd_nanos')::bigint > 0 THEN
-                    movement := jsonb_populate_record(NULL::movements, op.movement);
-                    movement.id := 'mov_' || (event ->> 'id');
-                    movement.tenant_id := event ->> 'tenant_id';
-                    movement.event_id := event ->> 'id';
-                    movement.at_us := (event ->> 'at_us')::bigint;
-                    added_movements := added_movements || movement;
-                END IF;
             END IF;
 
         ELSIF op.verb = 'reserve' THEN
@@ -224,7 +216,7 @@ BEGIN
             ELSE
                 ending := 'captured';
                 ender := 'sweeper';
-                recipient := 'upstream';
+                paid_to := 'upstream';
                 charged := least(hold.floor_usd_nanos, hold.amount_usd_nanos);
                 event := hold.floor_event || '{"estimated": true, "evidence_status": "missing"}';
             END IF;
@@ -330,7 +322,7 @@ BEGIN
             movement.kind := 'capture';
             movement.hold_id := hold.id;
             movement.event_id := event ->> 'id';
-            movement.to_account := recipient;
+            movement.to_account := paid_to;
             movement.at_us := op.at_us;
             IF charged > 0 AND NOT 'share' = ANY (hold.hows) THEN
                 movement.id := 'mov_' || hold.id;

@@ -10,7 +10,6 @@ from ledger.database import Database
 from ledger.errors import BudgetRefused, HoldEnded, IdempotencyConflict, InvalidInput, LedgerStopped, NotFound
 from ledger.events import EventDraft
 from ledger.ids import ordered_id
-from ledger.movements import MovementDraft, MovementKind
 from ledger.spend import budgets, checks
 from ledger.spend.budgets import Budget, NewBudget
 from ledger.spend.holds import read_hold, read_holds, read_twin
@@ -184,32 +183,14 @@ class Spend:
         checks.name(hold_id, "hold_id")
         await self._done(Release(hold_id, fence, self._row(event), self._clock.now_us()))
 
-    async def record(
-        self,
-        event: EventDraft,
-        *,
-        counts: Sequence[str] = (),
-        from_account: str | None = None,
-        to_account: str | None = None,
-        amount_usd_nanos: int = 0,
-        movement: MovementKind = "settlement",
-    ) -> str:
-        """An event without a hold, and the movement that belongs to it where an amount and accounts are named.
+    async def record(self, event: EventDraft, *, counts: Sequence[str] = ()) -> str:
+        """An event without a hold.
 
         Takes one unit of each of the budgets in `counts`, or raises BudgetRefused and records nothing.
         Answers with the event's id; an id that was recorded before changes nothing.
         """
-        amount = checks.amount(amount_usd_nanos, "amount_usd_nanos")
-        moved = None
-        if from_account is not None and to_account is not None:
-            accounts = checks.name(from_account, "from_account"), checks.name(to_account, "to_account")
-            if accounts[0] == accounts[1]:
-                raise InvalidInput("to_account", "must differ from from_account")
-            moved = MovementDraft(movement, *accounts, amount)
-        elif amount or from_account is not None or to_account is not None:
-            raise InvalidInput("amount_usd_nanos", "needs from_account and to_account")
         row = checks.event_row(event, self._clock.now_us())
-        await self._done(Record(row, moved, checks.names(tuple(counts), "counts")))
+        await self._done(Record(row, checks.names(tuple(counts), "counts")))
         return event.id
 
     async def expire(self, hold_id: str) -> bool:

@@ -56,11 +56,6 @@ class Oracle:
             if op.event["id"] not in self.events:
                 self._count(op.counts)
                 self.events[op.event["id"]] = op.event
-                if op.movement:
-                    m = op.movement
-                    event = op.event
-                    self._move(None, event["id"], event["tenant_id"], m.kind, m.from_account, m.to_account, m.usd_nanos,
-                               event["at_us"], event["id"])  # fmt: skip
             return Done()
         if op.hold_id not in self.holds:
             return UnknownHold(op.hold_id)
@@ -242,7 +237,7 @@ class Oracle:
         return shares[-1]  # which has no room for it: the books do not add up
 
     def _move(
-        self, hold_id: str | None, event_id: str | None, tenant: str, kind: str, source: str, to: str, nanos: int,
+        self, hold_id: str, event_id: str | None, tenant: str, kind: str, source: str, to: str, nanos: int,
         at_us: int, key: str,
     ) -> None:  # fmt: skip
         if nanos:

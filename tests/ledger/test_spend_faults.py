@@ -64,7 +64,7 @@ def postgres_url(postgres_uri: str) -> str:
 async def test_one_poisoned_operation_fails_alone(ledger: Ledger, database: Database) -> None:
     """An operation that no database can store is rolled back with its batch; replayed, its neighbours succeed."""
     batches: Together[Operation, Outcome] = Together(ledger.apply, 128)
-    poison = Record(EventDraft(kind="refund", tenant_id="t").as_row() | {"at_us": 0, "kind": "poison"}, None)
+    poison = Record(EventDraft(kind="refund", tenant_id="t").as_row() | {"at_us": 0, "kind": "poison"})
     good = [_reserve(f"good_{index}", 1) for index in range(6)]
     futures = [batches.ask(op) for op in [*good[:3], poison, *good[3:]]]
     outcomes = await asyncio.gather(*futures, return_exceptions=True)
@@ -85,7 +85,7 @@ async def test_a_batch_whose_answer_was_lost_is_asked_again_and_spends_once(ledg
     batch: list[Operation] = [
         _reserve("h2", 50),
         Capture("h1", 70, 1, "upstream", event, 0),
-        Record(EventDraft(kind="paid_task", tenant_id="t").as_row() | {"at_us": 0}, None),
+        Record(EventDraft(kind="paid_task", tenant_id="t").as_row() | {"at_us": 0}),
     ]
     first = await ledger.apply(batch)
     again = await ledger.apply(batch)
