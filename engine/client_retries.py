@@ -36,9 +36,11 @@ class ClientRetries:
     def at_work(self, order: Order) -> Iterator[None]:
         """While a request is at work in this process its retries wait for its end: between two attempts, and before
         the first, it holds nothing by which they could know."""
-        key, ended = (order.account.tenant_id, order.call.retry_key or ""), asyncio.Event()
-        if order.call.retry_key is not None:
-            self._at_work[key] = ended
+        if order.call.retry_key is None:
+            yield
+            return
+        key, ended = (order.account.tenant_id, order.call.retry_key), asyncio.Event()
+        self._at_work[key] = ended
         try:
             yield
         finally:
