@@ -16,7 +16,7 @@ from agentnode.api.chat.body import Part, Room, read_body
 from agentnode.api.chat.idempotency import FirstReplies
 from agentnode.api.chat.pay_per_call import PayPerCall
 from agentnode.api.chat.request import ChatOrder, ChatRequest
-from agentnode.api.chat.retries import in_one_order, is_retry, retry_of
+from agentnode.api.chat.retries import is_retry, retry_of
 from agentnode.api.chat.serving import Serving
 from agentnode.api.errors import shown_error
 from agentnode.payments import refused
@@ -92,11 +92,9 @@ class ChatCompletions:
         raw = await read_body(receive, headers, part, caller.tenant_id, self._client_stall_s)
         if pays_here:
             return await pays_here.answer(scope, raw, receive, send, request_id)
-        key, same = headers.get(b"idempotency-key"), raw
+        key = headers.get(b"idempotency-key")
         asked = ChatRequest(raw, keyed=key is not None)
-        if key is not None:
-            same = in_one_order(asked.body)
-        order = await self._order(caller, asked, same, headers, request_id)
+        order = await self._order(caller, asked, headers, request_id)
         retried = key is not None or is_retry(headers)
         serve = self._serve
         try:
@@ -105,7 +103,7 @@ class ChatCompletions:
             elif key is None:
                 await (await serve.whole(order, retried)).send(send)
             else:
-                reply = await self._first_replies.reply(caller, key, same, lambda: serve.whole(order, retried))
+                reply = await self._first_replies.reply(caller, key, asked.same, lambda: serve.whole(order, retried))
                 await reply.send(send)
         except SessionBudgetExceeded:
             if order.options.session_id is not None:
@@ -113,7 +111,7 @@ class ChatCompletions:
             raise
 
     async def _order(
-        self, caller: Caller, asked: ChatRequest, same: bytes, headers: dict[bytes, bytes], request_id: str
+        self, caller: Caller, asked: ChatRequest, headers: dict[bytes, bytes], request_id: str
     ) -> ChatOrder:
         options = asked.options
         if options.on_rate_limit == "pay":
@@ -121,5 +119,5 @@ class ChatCompletions:
         if options.tenant_id is not None and options.tenant_id != caller.tenant_id:
             raise ScopeMissing("p402.tenant_id is not the tenant of this key")
         account = await self._book.open(caller, options.session_id, asked.attribution)
-        retry_key, keep_s = retry_of(caller, same, headers)
+        retry_key, keep_s = retry_of(caller, asked.same, headers)
         return asked.on(account, options, request_id, retry_key=retry_key, keep_s=keep_s)

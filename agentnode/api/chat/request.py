@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from agentnode.api.chat.retries import in_one_order
 from engine import Call, CompletionRequest, Options, attribution_of, options_of
 from ledger.accounts import Account, tightest
 from ledger.errors import InvalidInput
@@ -35,21 +36,23 @@ class ChatRequest:
     def __init__(self, raw: bytes, *, keyed: bool) -> None:
         """`keyed`: it came under an Idempotency-Key."""
         try:
-            self.body: Any = orjson.loads(raw)
+            body: Any = orjson.loads(raw)
         except orjson.JSONDecodeError:
             raise InvalidInput("body", "is not valid JSON") from None
-        self.request = CompletionRequest.parse(self.body)
-        self.is_streamed, self._with_usage = _delivery_of(self.body, keyed)
-        self.options = options_of(self.body)
-        self.attribution = attribution_of(self.body)
+        self.request = CompletionRequest.parse(body)
+        self.is_streamed, self._with_usage = _delivery_of(body, keyed)
+        self.options = options_of(body)
+        self.attribution = attribution_of(body)
+        self.same = in_one_order(body) if keyed else raw
+        """The bytes by which an equal request is known."""
+        self._user = body.get("user")
 
     def on(self, account: Account, options: Options, request_id: str, **more: Any) -> ChatOrder:
         """`more`: what else the call is for."""
-        user = self.body.get("user")
         call = Call(
             request_id=request_id,
             attribution=self.attribution,
-            user=user if isinstance(user, str) else None,
+            user=self._user if isinstance(self._user, str) else None,
             privacy_mode=tightest(account.policy.privacy_mode, options.privacy_mode),
             **more,
         )
