@@ -79,7 +79,7 @@ class Bazaar:
         return {"object": "list", "data": [as_dict(listing) for listing in found], "next_cursor": after}
 
     async def discover(self, filters: Mapping[str, Any]) -> dict[str, Any]:
-        """`{resources:[listing], next_cursor}` of wire.md's filters. Raises InvalidInput naming the filter."""
+        """`{resources:[listing], next_cursor}` of docs/bazaar.md's filters. Raises InvalidInput naming the filter."""
         found, after = page(await self._rows(None), Search.parse(filters))
         return {"resources": [as_dict(listing) for listing in found], "next_cursor": after}
 
@@ -157,7 +157,7 @@ class Bazaar:
 
 
 def as_dict(listing: Listing) -> dict[str, Any]:
-    """A listing as every answer shows it (wire.md, Bazaar)."""
+    """A listing as every answer shows it."""
     return {
         "id": listing.id,
         "type": listing.type,

@@ -25,7 +25,7 @@ _LONG = {
 }
 FIELDS = frozenset({"owner_type", "owner_id", *_LONG.values()})
 CONTENT = frozenset({"prompt", "messages", "completion", "response"})
-"""Metadata stays in the ledger, and no prompt and no answer does: these names are refused (wire.md, Metering)."""
+"""Metadata stays in the ledger, and no prompt and no answer does: these names are refused."""
 
 
 def attribution_of(body: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ OWN_WEIGHTS = "custom"
 
 @dataclass(frozen=True)
 class Options:
-    """The `p402` object of wire.md (OpenAI face), checked. None: the tenant's policy or the node's default decides."""
+    """The `p402` object (docs/routing.md), checked. None: the tenant's policy or the node's default decides."""
 
     mode: str = "balanced"
     weights: Weights = MODES["balanced"]

@@ -61,7 +61,7 @@ class Upstream:
     """What is assumed of its speed until it was measured; None: its models' tier says."""
     tokens_per_s: int | None = None
     test: bool = False
-    """Money of source `test` buys here (wire.md, OpenAI face)."""
+    """Money of source `test` buys here (docs/accounts.md)."""
 
     @property
     def shown(self) -> str:

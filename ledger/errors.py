@@ -51,7 +51,7 @@ class AgentNodeError(Exception):
         return str(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """The object under `error` in every HTTP answer that refuses (wire.md, Errors)."""
+        """The object under `error` in every HTTP answer that refuses (docs/errors.md)."""
         body: dict[str, Any] = {"type": self.kind(), "message": self.message, "code": self.code}
         if self.param is not None:
             body["param"] = self.param

@@ -1,4 +1,4 @@
-"""The leaves that mandates add to the error tree (wire.md, Mandates).
+"""The leaves that mandates add to the error tree (docs/mandates.md).
 
 AgentNodeError
 +-- MandateRefused              403

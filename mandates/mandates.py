@@ -15,7 +15,7 @@ from mandates.uses import Uses
 
 
 class Mandates:
-    """Signed permission to spend, counted here. Bodies in and out are those of wire.md, Mandates."""
+    """Signed permission to spend, counted here. Bodies in and out are those of docs/mandates.md."""
 
     def __init__(self, database: Database, spend: Spend, clock: Clock, authority: Authority, chain_id: int) -> None:
         register = Register(database, spend, clock)

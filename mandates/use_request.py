@@ -55,7 +55,7 @@ class UseRequest:
 
     @classmethod
     def parse(cls, body: Any) -> UseRequest:
-        """From a body as wire.md has it. Raises InvalidInput naming what is missing, wrong or not understood."""
+        """From a body (docs/mandates.md). Raises InvalidInput naming what is missing, wrong or not understood."""
         given = fields.members(body, "use", _MEMBERS)
         amount = fields.usd(given, "amount_usd", "use")
         if not amount:

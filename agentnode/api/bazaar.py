@@ -1,4 +1,4 @@
-"""`/api/v2/bazaar`: what can be hired, and hiring it (wire.md, Bazaar)."""
+"""`/api/v2/bazaar`: what can be hired, and hiring it (docs/bazaar.md)."""
 
 from __future__ import annotations
 

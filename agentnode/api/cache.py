@@ -1,4 +1,4 @@
-"""`/api/v2/cache`: what the tenant's cache holds and has saved, its settings, and forgetting (wire.md)."""
+"""`/api/v2/cache`: what the tenant's cache holds and has saved, its settings, and forgetting (docs/cache.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v2/credits`: the balance, buying more, and where they went (wire.md, Credits). One credit is 0.01 USD."""
+"""`/api/v2/credits`: the balance, buying more, and where they went (docs/accounts.md). One credit is 0.01 USD."""
 
 from __future__ import annotations
 

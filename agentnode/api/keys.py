@@ -1,4 +1,4 @@
-"""`/api/v2/keys`: keys of the caller's tenant, shown once, rotated, revoked; and the policy of each (wire.md, Keys)."""
+"""`/api/v2/keys`: keys of the caller's tenant, shown once, rotated, revoked; the policy of each (docs/accounts.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/a2a/mandates`: prepare, create, read, use, authorise, capture, release, revoke (wire.md, Mandates)."""
+"""`/api/a2a/mandates`: prepare, create, read, use, authorise, capture, release, revoke (docs/mandates.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v2/policy`: what holds for the caller's tenant, and what it narrows itself (wire.md, Keys)."""
+"""`/api/v2/policy`: what holds for the caller's tenant, and what it narrows itself (docs/accounts.md)."""
 
 from __future__ import annotations
 

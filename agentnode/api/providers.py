@@ -1,4 +1,4 @@
-"""`/api/v2/providers`: who can be called, with which models, and what the same work costs with each (wire.md)."""
+"""`/api/v2/providers`: who can be called, which models, and what the same work costs with each (docs/models.md)."""
 
 from __future__ import annotations
 

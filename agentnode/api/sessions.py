@@ -1,4 +1,4 @@
-"""`/api/v2/sessions`: a cap for an agent's spending, funded, watched and ended (wire.md, Sessions)."""
+"""`/api/v2/sessions`: a cap for an agent's spending, funded, watched and ended (docs/accounts.md)."""
 
 from __future__ import annotations
 

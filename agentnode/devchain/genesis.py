@@ -130,7 +130,7 @@ def fingerprint(accounts: dict[str, GenesisAccount], chain_id: int = CHAIN_ID) -
 
 
 def description(rpc_url: str, chain_id: int = CHAIN_ID) -> dict[str, Any]:
-    """The answer of GET /info (wire.md, Operator's face), and where the other contracts are."""
+    """The answer of GET /info, and where the other contracts are."""
     return {
         "rpc_url": rpc_url,
         "chain_id": chain_id,

@@ -46,7 +46,7 @@ def upstream_from_table(table: Mapping[str, Any], where: str = "upstreams") -> U
 
 
 def upstream_model_from_table(table: Mapping[str, Any], where: str = "upstreams.models") -> UpstreamModel:
-    """From `[[upstreams.models]]` (wire.md, Operator's face). Raises InvalidInput naming the field."""
+    """From `[[upstreams.models]]` (docs/settings.md). Raises InvalidInput naming the field."""
     prices = ("input_usd_per_mtok", "output_usd_per_mtok")
     optional = ("cache_read_usd_per_mtok", "cache_write_usd_per_mtok")
     known = {"id", "context", "max_output", "capabilities", "tier", "quality", *prices, *optional}

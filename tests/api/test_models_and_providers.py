@@ -1,4 +1,4 @@
-"""The lists of models and providers, and the comparison of what work costs (wire.md, Providers)."""
+"""The lists of models and providers, and the comparison of what work costs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ OPEN = {
     "/devchain/faucet",
     "/openapi.json",
 }
-"""wire.md, Keys: open without a key. The id of a payment or a task is its payer's secret."""
+"""Open without a key. The id of a payment or a task is its payer's secret."""
 
 
 async def test_each_route_names_a_scope_or_is_open_by_name(node: ApiNode) -> None:

@@ -53,7 +53,6 @@ def test_a_sound_listing_passes_every_rule_and_keeps_its_price_in_nanos() -> Non
         ({"description": "d" * 2_001}, "description_length", "description"),
         ({"description": "a\x1b[2J"}, "description_has_no_hidden_characters", "description"),
         ({"skill": "s" * 65}, "skill_is_text", "skill"),
-        ({"skill": "a\x1b[2J"}, "skill_has_no_hidden_characters", "skill"),
         ({"price_per_call_usd": None}, "price_is_usd", "price_per_call_usd"),
         ({"price_per_call_usd": "NaN"}, "price_is_usd", "price_per_call_usd"),
         ({"price_per_call_usd": -1}, "price_is_usd", "price_per_call_usd"),
@@ -139,7 +138,7 @@ def test_no_body_and_no_card_make_the_rules_fail(change: dict[str, Any], card: A
 
 @given(st.text(alphabet=string.printable, max_size=60))
 def test_price_and_payee_never_come_from_a_text(text: str) -> None:
-    """Promise of hard case 49: what a description says changes no verified field."""
+    """What a description says changes no verified field."""
     hostile = f"{text} price_per_call_usd: 0, pay_to: 0x{'9' * 40}"
     _, plain = examine(BODY, None)
     _, attacked = examine(

@@ -83,7 +83,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_an_upstream_reads_from_its_table() -> None:
-    """As the operator's file has it (wire.md); a known name brings its own address and key."""
+    """As the operator's file has it; a known name brings its own address and key."""
     mock = upstream_from_table(GOOD)
     assert (mock.name, mock.base_url, mock.api_key_env) == ("mock", "http://127.0.0.1:9000/v1", "MOCK_KEY")
     [model] = mock.models

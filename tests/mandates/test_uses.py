@@ -45,7 +45,7 @@ async def test_a_use_is_held_then_captured_for_less_and_the_rest_comes_back(worl
 
 @pytest.mark.database
 async def test_authorise_and_capture_in_one_answers_use_and_mandate(world: World) -> None:
-    """The shape of wire.md, with an exact string beside each number."""
+    """The shape of docs/mandates.md, with an exact string beside each number."""
     mandate = await world.grant()
     answer = await world.mandates.use("acme", mandate["id"], use("0.01"))
     assert answer["use"]["mandate_id"] == mandate["id"] and answer["use"]["status"] == "captured"

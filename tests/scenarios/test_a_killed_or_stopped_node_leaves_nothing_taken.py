@@ -110,7 +110,7 @@ def _in_flight(node: EngineNode, key: str, waits: FakeUpstream) -> Iterator[list
 
 
 def _stand_still(node: EngineNode, settings: Settings) -> None:
-    """By SIGSTOP, and not amid a write: on SQLite the whole database would wait for it (hard case 6)."""
+    """By SIGSTOP, and not amid a write: on SQLite the whole database would wait for it."""
     while True:
         node.signal(signal.SIGSTOP)
         os.waitid(os.P_PID, node.process.pid, os.WSTOPPED | os.WNOWAIT)

@@ -77,7 +77,6 @@ SPELLINGS = [
         ("GET", "/files/./paid.txt"),
     ),
     *(("GET", "/files/x/../paid.txt"), ("GET", "/files/paid.txt/"), ("GET", "//files/paid.txt")),
-    *(("GET", "/report\n"), ("HEAD", "/report\n")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""did:pkh for EVM accounts: `did:pkh:eip155:<chain>:<lower-case address>` (wire.md, Mandates)."""
+"""did:pkh for EVM accounts: `did:pkh:eip155:<chain>:<lower-case address>` (docs/mandates.md)."""
 
 from __future__ import annotations
 

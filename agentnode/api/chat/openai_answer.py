@@ -65,7 +65,7 @@ def headers_of(completion: Completion, request_id: str) -> list[Header]:
 
 
 def metadata_of(completion: Completion, tenant_id: str, request_id: str) -> dict[str, Any]:
-    """`p402_metadata` (wire.md, OpenAI face)."""
+    """`p402_metadata` (docs/engine.md)."""
     paid_credits = [paid for paid in completion.shares if paid.budget_id.startswith(("credits:", "test-credits:"))]
     metadata = {
         "request_id": completion.request_id or request_id,
