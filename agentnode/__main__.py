@@ -19,6 +19,7 @@ import uvloop
 
 from agentnode.api.chat import Shortcut
 from agentnode.app import build
+from agentnode.connection import Connection
 from agentnode.devchain import ChainChild, ChainExtraMissing
 from agentnode.server import Server
 from agentnode.settings import Settings
@@ -62,7 +63,12 @@ async def _serve(
     app = await build(settings, on_point)
     # Without proxy headers: whether a caller is on this machine is not for the caller to say.
     config = uvicorn.Config(
-        Shortcut(app), log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=1
+        Shortcut(app),
+        http=Connection,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
     )
     _spare_what_stays()
     server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout))

@@ -77,7 +77,8 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
 
     app = FastAPI(title="agentnode", version=__version__, lifespan=serving, docs_url=None, redoc_url=None)
     errors.install(app)
-    app.add_middleware(BoundedBodies)
+    app.router.redirect_slashes = False  # to whatever `Host` says, and in clear where TLS ends before the node
+    app.add_middleware(BoundedBodies, within_s=settings.client_stall_s)
     app.router.routes.extend(wrapped.routes())
     add_routes(app, ground, paid, work, hiring, authority, catalog, tasks.outbox, proofs)
     app.router.routes.extend(tasks.routes)

@@ -183,6 +183,7 @@ def _skill(on: _Examination, body: dict[str, Any], card: CardFacts | None) -> st
     skill = body.get("skill", "")
     if not on.hold("skill_is_text", isinstance(skill, str) and len(skill) <= 64, "skill", skill):
         return ""
+    on.hold("skill_has_no_hidden_characters", skill.isprintable(), "skill", skill)
     if skill and card is not None:
         on.hold("skill_in_card", skill in card.skills, "skill", skill)
     return str(skill)

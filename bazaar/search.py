@@ -112,7 +112,7 @@ def _after(cursor: Any, sort: str) -> Key | None:
     try:
         text = str(cursor)
         named, *key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise InvalidInput("cursor", "is not one of ours; start again without it") from None
     forms = {"relevance": [int, int, int, str, str]}.get(sort, [int, str, str])
     if named != sort or [type(part) for part in key] != forms:
@@ -141,7 +141,7 @@ def _integer(given: Mapping[str, Any], name: str, least: int) -> int | None:
     if value is None:
         return None
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) < 10**9:
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 10) or int(text) < least:
         raise InvalidInput(name, f"must be a whole number from {least}")
     return int(text)
 

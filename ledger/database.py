@@ -25,6 +25,8 @@ _UPGRADE_WAIT_S = 600.0
 """Another process may have much to bring up to date; who starts meanwhile waits for it."""
 _UPGRADE_LOCK = 0x61676E6F  # any fixed number: every process takes the same advisory lock to upgrade
 _BUSY_TIMEOUT_S = 20.0
+_DATA_EXCEPTION = "22"
+"""The class of SQLSTATE for values that cannot be stored or looked for."""
 
 
 class Row(SQLModel):
@@ -44,8 +46,8 @@ class Row(SQLModel):
 class Database:
     """The node's database. `url` is `sqlite:///path` or `postgresql://user:password@host/name`.
 
-    Raises InvalidInput for any other scheme; DatabaseUnavailable where the database does not answer, or where another
-    process keeps SQLite's write lock for longer than `gate_wait_s`.
+    Raises InvalidInput for any other scheme, and for values that cannot be stored; DatabaseUnavailable where the
+    database does not answer, or another process keeps SQLite's write lock for longer than `gate_wait_s`.
     """
 
     def __init__(self, url: str, gate_wait_s: float = 5.0) -> None:
@@ -133,7 +135,11 @@ class Database:
             yield
         except (OperationalError, InterfaceError) as error:
             raise DatabaseUnavailable("the database did not answer; try again") from error
+        except (UnicodeEncodeError, OverflowError) as error:  # SQLite's driver, before it asks
+            raise _unstorable() from error
         except DBAPIError as error:
+            if str(getattr(error.orig, "sqlstate", "")).startswith(_DATA_EXCEPTION):
+                raise _unstorable() from error
             if error.connection_invalidated:
                 raise DatabaseUnavailable("the connection to the database was lost; try again") from error
             if error.statement is None and not isinstance(error, IntegrityError):  # it lets nobody in
@@ -143,6 +149,11 @@ class Database:
             if self.is_sqlite:
                 raise
             raise DatabaseUnavailable("the database cannot be reached; try again") from error
+
+
+def _unstorable() -> InvalidInput:
+    """Somebody sent it: whoever looks something up by what was sent need not look at each character first."""
+    return InvalidInput("input", "holds what no database stores: NUL, half a surrogate pair, an integer over 64 bits")
 
 
 def _async_url(url: str) -> URL:

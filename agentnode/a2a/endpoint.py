@@ -144,6 +144,8 @@ class _Around:
         self._show_numbers(response, request.state.sent)
         if not self._rpc:
             _name_media_type(request, response)
+        if request.method == "GET":  # who asks may stand in a header that no cache knows
+            response.headers["Cache-Control"] = "no-store"
         return response
 
     async def _body(self, request: Request) -> Any:

@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _PAGE = 50
+_LONGEST_TOKEN = 200
 
 
 def a2a_error(error: AgentNodeError) -> A2AError:
@@ -270,10 +271,7 @@ def _history_length(asked: Any) -> int | None:
 def _filter(params: pb.ListTasksRequest) -> Filter:
     before = None
     if params.page_token:
-        cursor = decode_list_tasks_cursor(params.page_token)
-        if cursor is None or cursor.timestamp_ns is None:
-            raise InvalidParamsError("pageToken is not one that this agent gave", {"field": "pageToken"})
-        before = (cursor.timestamp_ns // 1_000, cursor.task_id)
+        before = _position(params.page_token)
     after = params.status_timestamp_after if params.HasField("status_timestamp_after") else None
     return Filter(
         context_id=params.context_id or None,
@@ -282,6 +280,14 @@ def _filter(params: pb.ListTasksRequest) -> Filter:
         before=before,
         limit=params.page_size if params.HasField("page_size") else _PAGE,
     )
+
+
+def _position(token: str) -> tuple[int, str]:
+    """Behind which task a page begins. A token of ours is short; a longer one may be nested too deep to be read."""
+    cursor = decode_list_tasks_cursor(token) if len(token) <= _LONGEST_TOKEN else None
+    if cursor is None or not 0 <= (cursor.timestamp_ns or -1) < 2**63 or not cursor.task_id.isprintable():
+        raise InvalidParamsError("pageToken is not one that this agent gave", {"field": "pageToken"})
+    return (cursor.timestamp_ns or 0) // 1_000, cursor.task_id
 
 
 def _state(state: int) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-import orjson
 from a2a.utils.constants import VERSION_HEADER
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -165,7 +165,11 @@ async def _sse(frames: AsyncGenerator[dict[str, Any], None], request_id: Any) ->
     async with contextlib.aclosing(frames):
         try:
             async for frame in frames:
-                yield b"data: " + orjson.dumps({"jsonrpc": "2.0", "id": request_id, "result": frame}) + b"\n\n"
+                yield _frame({"jsonrpc": "2.0", "id": request_id, "result": frame})
         except AgentNodeError as error:
-            told = {"jsonrpc": "2.0", "id": request_id, "error": p402.error_json(error)}
-            yield b"data: " + orjson.dumps(told) + b"\n\n"
+            yield _frame({"jsonrpc": "2.0", "id": request_id, "error": p402.error_json(error)})
+
+
+def _frame(told: dict[str, Any]) -> bytes:
+    # Not orjson, which writes no integer over 64 bits: an id may be one.
+    return b"data: " + json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"

@@ -76,7 +76,9 @@ async def _framework(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return render(NotFound(f"there is nothing at {request.url.path}"))
     if error.status_code == 405:
-        return render(MethodNotAllowed(f"{request.method} is not among what {request.url.path} answers"))
+        refused = render(MethodNotAllowed(f"{request.method} is not among what {request.url.path} answers"))
+        refused.headers.update(error.headers or {})  # `Allow`
+        return refused
     return render(InvalidInput("body", "is not valid JSON"))
 
 

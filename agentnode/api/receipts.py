@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from agentnode.evidence.charges import Charges
 from agentnode.payments import PaymentsAbsent
@@ -18,10 +18,11 @@ def router(paid: Payments | None, origin: str, charges: Charges) -> APIRouter:
     uri = origin + _PATH
 
     @routes.get("")
-    async def listed(request: Request) -> dict[str, Any]:
+    async def listed(request: Request, response: Response) -> dict[str, Any]:
         if paid is None:
             raise PaymentsAbsent
         payer = await paid.sign_ins.needed(request.headers.raw, uri)
+        response.headers["Cache-Control"] = "no-store"  # who asks stands in no header that a cache knows
         return {"object": "list", "data": [each.shown() for each in await paid.standings.of_payer(payer)]}
 
     @routes.get("/{receipt_id}")

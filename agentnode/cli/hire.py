@@ -9,7 +9,7 @@ import typer
 
 from agentnode.cli.local import NodeClient, NodeSaid, node
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
-from agentnode.cli.output import UNCLEAR, console, fail, print_json
+from agentnode.cli.output import UNCLEAR, console, fail, plain, print_json
 from ledger.errors import InvalidInput
 from ledger.money import usd_exact, usd_nanos
 
@@ -61,7 +61,9 @@ def _cheapest(client: NodeClient, bazaar: str | None, max_price: str | None) -> 
         try:
             answer = httpx.get(f"{bazaar.rstrip('/')}/api/v2/bazaar/discover", params=wanted, timeout=30)
             found = answer.raise_for_status().json()
-        except (httpx.HTTPError, ValueError) as error:
+            if not _is_page(found):
+                raise ValueError("it answers with something else")
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             message = f"BAZAAR_SILENT: the Bazaar at {bazaar} did not answer; check the URL"
             raise NodeSaid({"code": "BAZAAR_SILENT", "message": message}, 502) from error
     else:
@@ -77,11 +79,16 @@ def _cheapest(client: NodeClient, bazaar: str | None, max_price: str | None) -> 
     return listing
 
 
+def _is_page(found: Any) -> bool:
+    resources = found.get("resources") if isinstance(found, dict) else None
+    return isinstance(resources, list) and all(isinstance(each, dict) for each in resources)
+
+
 def _print(result: dict[str, Any], proof: Path | None) -> None:
     out = console()
     for artifact in result["task"].get("artifacts", []):
         for part in artifact.get("parts", []):
-            out.print(part.get("text", part), markup=False)
+            out.print(plain(str(part.get("text", part))))
     payment = result["payment"]
     if payment:
         out.print(f"\n[green]✓[/] paid {payment['amount_usd_exact']} USD in {payment['tx_hash']}", soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 
 from agentnode.cli.local import TENANT, accounts, policies
 from agentnode.cli.options import DEFAULT_DATA, Data, Json
-from agentnode.cli.output import console, print_json
+from agentnode.cli.output import console, plain, print_json
 
 if TYPE_CHECKING:
     from ledger.accounts import NewKey, Policy
@@ -74,7 +74,7 @@ def listed(tenant: Tenant = TENANT, data: Data = DEFAULT_DATA, json: Json = Fals
     for name in ("name", "key", "scopes", "made", "revoked"):
         table.add_column(name)
     for row in rows:
-        table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+        table.add_row(*(plain(", ".join(v) if isinstance(v, list) else str(v)) for v in row.values()))
     return console().print(table if rows else f"{tenant} has no keys; agentnode keys create NAME makes one")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 REFUSED, UNCLEAR = 1, 3
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""But for line's end and tab."""
 
 
 def console(stderr: bool = False) -> Console:
@@ -30,11 +33,12 @@ def fail(message: str, as_json: bool = False, exit_code: int = REFUSED) -> NoRet
         code, _, _ = message.partition(":")
         print_json({"error": {"code": code, "message": message}})
     else:
-        console(stderr=True).print(f"[bold red]✗[/] {_escaped(message)}", soft_wrap=True)
+        console(stderr=True).print(f"[bold red]✗[/] {plain(message)}", soft_wrap=True)
     raise typer.Exit(exit_code)
 
 
-def _escaped(text: str) -> str:
+def plain(text: str) -> str:
+    """Another's text: no markup of it, and nothing that moves a terminal, may write what would be taken for ours."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(_CONTROL.sub("?", text))

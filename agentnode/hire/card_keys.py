@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from agentnode.hire.cards import read_object
 from agentnode.hire.errors import CardKeyUnknown, CardSignatureWrong, CardUnsigned
 from ledger.errors import AgentNodeError, InvalidInput
+from trust.addresses import parse_url
 from trust.errors import SignatureInvalid
 from trust.signatures import cards
 from trust.web import GuardedClient
@@ -35,7 +36,7 @@ class CardKeys:
         `on_embedded_chain`: keys may come by plain http from this machine.
         """
         self._web = web
-        self._pinned = {origin: read_pin(value, f"card_keys.{origin}") for origin, value in (pinned or {}).items()}
+        self._pinned = {_origin(url): read_pin(value, f"card_keys.{url}") for url, value in (pinned or {}).items()}
         self._on_embedded_chain = on_embedded_chain
 
     async def check(self, card: Mapping[str, Any], card_url: str, pin: Any = None) -> Checked:
@@ -117,8 +118,9 @@ def _hash(card: Mapping[str, Any]) -> str | None:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    """As the client that connects reads it: another spelling of the name or the port steps around no pin."""
+    read = parse_url(url)
+    return f"{read.scheme}://{read.netloc.decode()}"
 
 
 def _is_loopback(host: str | None) -> bool:

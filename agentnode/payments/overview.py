@@ -77,7 +77,7 @@ def wanted_of(given: Mapping[str, str | None]) -> Wanted:
         if point not in POINTS:
             raise InvalidInput("status", f"must be of {', '.join(POINTS)}, separated by commas")
     limit = str(given.get("limit") or 50)
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_IN_A_PAGE:
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 10) or not 1 <= int(limit) <= MOST_IN_A_PAGE:
         raise InvalidInput("limit", f"must be 1 to {MOST_IN_A_PAGE}")
     until = given.get("until")
     return Wanted(

@@ -76,6 +76,9 @@ class PushConfigs:
         if any(len(value) > _LONGEST or not value.isprintable() for value in asdict(config).values()):
             said = f"has a value that is not printable text of at most {_LONGEST} characters"
             raise InvalidInput("pushNotificationConfig", said)
+        if not f"{config.token}{config.scheme}{config.credentials}".isascii():
+            said = "has a token, scheme or credentials that are not ASCII, which no header can carry"
+            raise InvalidInput("pushNotificationConfig", said)
         parse_url(config.url)
         try:
             await self._web.check(config.url)

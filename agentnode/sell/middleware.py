@@ -85,8 +85,9 @@ def _priced(route: str, usd: str) -> tuple[str | None, str, Price]:
 
 def _paths(scope: Scope) -> set[str]:
     """The path in each form in which an application may read it: without the root path, tidied as a file's is, and
-    without a slash at its end. One that is served and not found here would be free."""
-    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    without a slash or, as regular expressions end, a newline behind it. One that is served and not found here would be
+    free."""
+    path, root = scope["path"].removesuffix("\n"), scope.get("root_path", "").rstrip("/")
     forms = {path, path[len(root) :]} if root and path.startswith(f"{root}/") else {path}
     return forms | {normpath("/" + form.lstrip("/")) for form in forms}
 

@@ -32,8 +32,10 @@ _HOP_BY_HOP = frozenset(
     }
 )
 """Of one connection only (RFC 9110, 7.6.1)."""
-_CALLERS_OWN = frozenset({b"host", b"authorization", b"cookie", b"content-length", b"forwarded", b"sign-in-with-x"})
+_CALLERS_OWN = frozenset({b"host", b"authorization", b"cookie", b"content-length", b"sign-in-with-x"})
 _PAYMENT = re.compile(rb"payment-.*|x-payment(-.*)?|x-402-.*|x-p402-.*")
+_PROXYS = re.compile(rb"forwarded|x-forwarded(-.*)?|x-real-ip|x-original-ur[il]|x-rewrite-url")
+"""By which an API behind a proxy knows where a request comes from, and to which path: no caller's to say."""
 _PLAIN_PATH = re.compile(rb"/[\x21-\x7e]*")
 
 
@@ -116,11 +118,15 @@ def target_of(base_path: bytes, path: bytes, query: bytes) -> bytes:
 
 
 def forwarded(headers: Iterable[Header], own: Iterable[Header]) -> list[Header]:
-    """What goes to the API: the caller's headers but for those of the connection, of its credentials and of payment,
-    and the seller's own."""
+    """What goes to the API: the caller's headers but for those of the connection, of its credentials, of payment and
+    of a proxy, and the seller's own. `X_Api_Key` is `X-Api-Key` to many an API."""
     given, own = list(headers), list(own)
     dropped = _HOP_BY_HOP | _CALLERS_OWN | _named_by_connection(given) | {name for name, _ in own}
-    kept = [(name, value) for name, value in given if name not in dropped and not _PAYMENT.fullmatch(name)]
+
+    def passes(name: bytes) -> bool:
+        return name not in dropped and not _PAYMENT.fullmatch(name) and not _PROXYS.fullmatch(name)
+
+    kept = [(name, value) for name, value in given if passes(name) and passes(name.replace(b"_", b"-"))]
     if not any(name == b"accept-encoding" for name, _ in kept):
         kept.append((b"accept-encoding", b"identity"))
     return kept + own

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import uuid
 from typing import Any
 
 import pytest
+from a2a.utils.task import ListTasksCursor, encode_list_tasks_cursor
 from a2a_world import FixedKey, Rpc, Stage, a_runtime, incoming_text, message
 from sqlalchemy import text
 
@@ -51,6 +53,10 @@ async def test_a_context_made_here_lists_its_tasks(rpc: Rpc) -> None:
     assert (await rpc.call("ListTasks", {"contextId": "mine"}))["tasks"] == []
 
 
+def token_of(at_ns: int, task_id: str) -> str:
+    return encode_list_tasks_cursor(ListTasksCursor(at_ns, task_id))
+
+
 async def test_lists_page_newest_first(rpc: Rpc) -> None:
     """Each of the tenant's tasks once, newest first, over pages; filters hold; artifacts only where asked for."""
     made = [
@@ -71,7 +77,8 @@ async def test_lists_page_newest_first(rpc: Rpc) -> None:
     assert none["tasks"] == []
     whole = await rpc.call("ListTasks", {"includeArtifacts": True, "historyLength": 0}, **AS_ALICE)
     assert whole["tasks"][0]["artifacts"] and not whole["tasks"][0].get("history")
-    assert (await rpc.error("ListTasks", {"pageToken": "x"}, **AS_ALICE))["code"] == -32602
+    for odd in ("x", token_of(10**30, "task_x"), token_of(1, "\0"), base64.b64encode(b"[" * 90_000).decode()):
+        assert (await rpc.error("ListTasks", {"pageToken": odd}, **AS_ALICE))["code"] == -32602
     assert (await rpc.error("ListTasks", {"pageSize": 101}, **AS_ALICE))["code"] == -32602
 
 

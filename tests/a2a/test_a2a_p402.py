@@ -84,14 +84,14 @@ async def test_it_streams(p402: Rpc, stage: Stage) -> None:
     """At its own path, with the params alone or a whole request: the task, its pieces, the task at its end."""
     for body in (
         said("go", "tell"),
-        {"jsonrpc": "2.0", "id": 7, "method": "message/stream", "params": said("go", "tell")},
+        {"jsonrpc": "2.0", "id": 2**70, "method": "message/stream", "params": said("go", "tell")},
     ):
         for chunk in ("a", "b", None):
             await stage.chunks.put(chunk)
         async with p402.http.stream("POST", f"{p402.origin}/api/a2a/stream", json=body, timeout=30) as answer:
-            frames = [
-                json.loads(line[6:])["result"] async for line in answer.aiter_lines() if line.startswith("data: ")
-            ]
+            told = [json.loads(line[6:]) async for line in answer.aiter_lines() if line.startswith("data: ")]
+        assert {each["id"] for each in told} == {body.get("id")}
+        frames = [each["result"] for each in told]
         assert frames[0]["task"]["id"] == frames[-1]["task"]["id"]
         assert "".join(frame["artifact"]["parts"][0]["text"] for frame in frames[1:-1]) == "ab"
         assert frames[-1]["task"]["status"]["state"] == "completed"

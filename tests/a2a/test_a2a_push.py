@@ -134,6 +134,15 @@ async def test_no_push_leads_inside(rpc: Rpc, url: str) -> None:
     assert (error["code"], error["data"][0]["metadata"]["code"]) == (-32602, "ADDRESS_REFUSED")
 
 
+@pytest.mark.parametrize("odd", [{"token": "é"}, {"authentication": {"scheme": "Bearer", "credentials": "é"}}])
+async def test_what_no_header_can_carry_is_refused(rpc: Rpc, odd: dict[str, Any]) -> None:
+    """It would fail at each attempt, and be given up at none."""
+    config = {"url": "http://127.0.0.1:1/", **odd}
+    params = {"message": message("x", metadata={"skill": "echo"})}
+    inline = {**params, "configuration": {"taskPushNotificationConfig": config}}
+    assert "ASCII" in (await rpc.error("SendMessage", inline))["message"]
+
+
 async def test_a_name_that_moves_inside_is_not_told(
     database: Database, stage: Stage, gate: TestGate, receiver: Receiver, clock: Shifted, tmp_path: Path
 ) -> None:

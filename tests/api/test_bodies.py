@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from api_node import ApiNode
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope, Send
 
-from agentnode.api.bounded_bodies import MAX_BYTES
+from agentnode.api.bounded_bodies import MAX_BYTES, BoundedBodies
 from agentnode.api.chat.body import MAX_BODY_BYTES, Part, Room, read_body
 from agentnode.api.errors import BodyTooSlow
 from ledger.errors import InvalidInput, Unavailable
@@ -100,6 +100,24 @@ async def test_a_body_comes_to_its_end_in_time_or_gives_its_room_back() -> None:
     messages = [arriving(b"{}", b""), gone]
     with room.part() as part, pytest.raises(InvalidInput, match="broke off"):
         await read_body(lambda: messages.pop(0)(), {}, part, "acme", within_s=60)
+
+
+async def test_no_route_waits_for_a_body_for_ever() -> None:
+    """What is behind the bound is told with the same 408, however much has come."""
+
+    async def reads(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def trickling() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    async def unheard(_message: Message) -> None:
+        raise AssertionError
+
+    with pytest.raises(BodyTooSlow):
+        await BoundedBodies(reads, within_s=0.01)({"type": "http", "path": "/"}, trickling, unheard)
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:

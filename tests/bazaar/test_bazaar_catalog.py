@@ -169,6 +169,8 @@ async def test_health_is_recorded_and_a_missing_listing_is_not_found(bazaar: Baz
         ({"cursor": "e30"}, "cursor"),
         ({"cursor": "WyJuZXdlc3QiLDEsImEiLCJiIl0"}, "cursor"),
         ({"max_latency_ms": "soon"}, "max_latency_ms"),
+        ({"limit": "1".zfill(12) + "0" * 5_000}, "limit"),
+        ({"cursor": "W1tb" * 30_000}, "cursor"),
         ({"colour": "red"}, "colour"),
     ],
 )

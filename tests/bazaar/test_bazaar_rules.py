@@ -53,6 +53,7 @@ def test_a_sound_listing_passes_every_rule_and_keeps_its_price_in_nanos() -> Non
         ({"description": "d" * 2_001}, "description_length", "description"),
         ({"description": "a\x1b[2J"}, "description_has_no_hidden_characters", "description"),
         ({"skill": "s" * 65}, "skill_is_text", "skill"),
+        ({"skill": "a\x1b[2J"}, "skill_has_no_hidden_characters", "skill"),
         ({"price_per_call_usd": None}, "price_is_usd", "price_per_call_usd"),
         ({"price_per_call_usd": "NaN"}, "price_is_usd", "price_per_call_usd"),
         ({"price_per_call_usd": -1}, "price_is_usd", "price_per_call_usd"),

@@ -18,14 +18,15 @@ LISTING = {"id": "lst_1", "agent_card_url": NOBODY, "price_per_call_usd": 900, "
 
 @pytest.fixture
 def bazaar() -> Iterator[str]:
-    """A Bazaar with one dear listing."""
+    """A Bazaar with one dear listing; below `/odd` something else answers."""
 
     class Discover(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write(json.dumps({"resources": [LISTING], "next_cursor": None}).encode())
+            listings: object = "none" if self.path.startswith("/odd/") else [LISTING]
+            self.wfile.write(json.dumps({"resources": listings, "next_cursor": None}).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -54,3 +55,7 @@ def test_without_a_limit_the_price_is_shown_and_nothing_is_hired(bazaar: str) ->
 def test_with_a_limit_the_node_is_asked_to_hire(bazaar: str) -> None:
     """Which holds the seller's price against it."""
     assert "NODE_SILENT" in hire(bazaar, "--max-price", "1000").stderr
+
+
+def test_what_is_no_bazaar_is_said_in_one_sentence(bazaar: str) -> None:
+    assert hire(f"{bazaar}/odd").stderr.startswith("✗ BAZAAR_SILENT: ")

@@ -23,9 +23,10 @@ def keys(tmp_path: Path) -> Any:
 
 
 def test_a_key_with_a_role_is_made_rotated_and_revoked(keys: Any) -> None:
-    """Each secret is printed alone, or as one JSON document."""
+    """Each secret is printed alone, or as one JSON document; a list shows its name as it is."""
     assert keys("create", "ops", "--tenant", "node", "--role", "owner").startswith("p402_live_")
-    made = json.loads(keys("create", "ci", "--role", "viewer", "--json"))
+    made = json.loads(keys("create", "[/ci]", "--role", "viewer", "--json"))
+    assert "[/ci]" in keys("list")
     assert (made["tenant_id"], made["scopes"]) == ("default", ["meter:read"])
     rotated = json.loads(keys("rotate", made["id"], "--overlap-s", "60", "--json"))
     assert rotated["id"] == made["id"] and rotated["key"] != made["key"]

@@ -10,11 +10,12 @@ import pytest
 from hire_world import BuyerNode, SellerProcess, Wallet, buyer_node, open_day
 from joserfc.jwk import ECKey
 
-from agentnode.hire import CardKeyUnknown, CardSignatureWrong, CardUnsigned, HireRefused, HireRequest
+from agentnode.hire import CardKeys, CardKeyUnknown, CardSignatureWrong, CardUnsigned, HireRefused, HireRequest
 from ledger.database import Database
 from ledger.errors import InvalidInput
 from ledger.money import Asset
 from trust.signatures import didkey
+from trust.web import GuardedClient
 
 STRANGER = didkey.encode(ECKey.generate_key("P-256").get_op_key("verify"))
 
@@ -107,6 +108,14 @@ async def test_keys_come_over_https_only(
     async with buyer_node(database, tmp_path / "keys", chain_url, asset, wallet, on_embedded_chain=False) as node:
         await refused(node, seller, work(seller, "good"), CardKeyUnknown)
         assert (await node.buyer.hire("t", work(seller, "good", card_key=did_of(seller))))["status"] == "completed"
+
+
+@pytest.mark.parametrize("spelled", ["https://seller.bücher.example:443", "https://SELLER.xn--bcher-kva.example:0443"])
+async def test_a_pin_holds_however_its_origin_is_spelled(spelled: str) -> None:
+    """A listing's URL is its seller's to write."""
+    pinned = {"https://seller.bücher.example/": STRANGER}
+    with pytest.raises(CardUnsigned):
+        await CardKeys(GuardedClient(), pinned).check({"name": "seller"}, f"{spelled}/card.json")
 
 
 @pytest.mark.parametrize(

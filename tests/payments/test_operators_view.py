@@ -47,6 +47,8 @@ async def test_payments_are_listed_newest_first_in_pages_and_by_filter(world: Wo
         ({"status": "settled"}, "status"),
         ({"limit": "0"}, "limit"),
         ({"limit": "²"}, "limit"),
+        ({"limit": "201".zfill(11) + "0" * 5_000}, "limit"),
+        ({"limit": "1".zfill(9) + "0" * 9}, "limit"),
         ({"since": "yesterday"}, "since"),
         ({"cursor": "x"}, "cursor"),
         ({"colour": "red"}, "colour"),

@@ -119,8 +119,9 @@ async def test_the_receipts_of_a_wallet_are_listed_for_who_signs_in(buyer: Buyer
     assert (asked.status_code, asked.json()["error"]["code"]) == (402, "SIGN_IN_REQUIRED")
     assert decoded(asked, "payment-required")["accepts"] == []
     header = {"SIGN-IN-WITH-X": await proof(challenge_of(asked), buyer.account)}
-    listed = node.http.get(RECEIPTS, headers=header).json()
-    assert [each["id"] for each in listed["data"]] == [settled["receiptId"]]
+    listed = node.http.get(RECEIPTS, headers=header)
+    assert [each["id"] for each in listed.json()["data"]] == [settled["receiptId"]]
+    assert listed.headers["cache-control"] == "no-store"
     nobody = {"SIGN-IN-WITH-X": await proof(challenge_of(node.http.get(RECEIPTS)), stranger())}
     assert node.http.get(RECEIPTS, headers=nobody).json()["data"] == []
 
@@ -164,8 +165,9 @@ async def test_a_payer_lists_its_tasks_over_a2a(node: NodeProcess, chain: ChainP
 
     listed = node.rpc("ListTasks", {}, await header(payer))["result"]
     assert [each["id"] for each in listed["tasks"]] == [task["id"]]
-    rest = node.http.get("/api/a2a/rest/tasks", headers=await header(payer)).json()
-    assert [each["id"] for each in rest["tasks"]] == [task["id"]]
+    rest = node.http.get("/api/a2a/rest/tasks", headers=await header(payer))
+    assert [each["id"] for each in rest.json()["tasks"]] == [task["id"]]
+    assert rest.headers["cache-control"] == "no-store"  # a cache would give it to who does not sign in
     assert node.rpc("ListTasks", {}, await header(stranger()))["result"]["tasks"] == []
     used = await header(payer)
     assert node.rpc("GetTask", {"id": task["id"]}, used)["result"]["id"] == task["id"]

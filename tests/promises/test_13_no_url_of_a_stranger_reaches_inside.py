@@ -314,4 +314,4 @@ def test_only_the_wiring_makes_a_guarded_client() -> None:
         for path in (HOUSE / "agentnode").rglob("*.py")
         if "GuardedClient(" in path.read_text()
     }
-    assert calls == {"agentnode/app.py", "agentnode/payments/assembly.py"}
+    assert calls == {"agentnode/ground.py", "agentnode/payments/assembly.py"}

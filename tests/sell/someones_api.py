@@ -42,6 +42,7 @@ class SomeonesApi:
         answer = Response(body or b"nothing", 200, media_type="application/x-odd")
         answer.raw_headers += [(b"x-own", b"1"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
         answer.raw_headers += [(b"x-of-the-line", b"1"), (b"connection", b"x-of-the-line")]
+        answer.raw_headers.append((b"cache-control", b"public, max-age=60"))
         return answer
 
     async def stream(self, request: Request) -> Response:

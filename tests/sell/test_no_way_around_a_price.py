@@ -77,6 +77,7 @@ SPELLINGS = [
         ("GET", "/files/./paid.txt"),
     ),
     *(("GET", "/files/x/../paid.txt"), ("GET", "/files/paid.txt/"), ("GET", "//files/paid.txt")),
+    *(("GET", "/report\n"), ("HEAD", "/report\n")),
 ]
 
 

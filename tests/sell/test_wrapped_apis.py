@@ -79,16 +79,21 @@ def test_it_is_paid_before_and_then_answered_as_it_is(shop: Shop, method: str) -
     assert (answer.status_code, answer.content) == (200, request.get("content", b"nothing"))
     assert answer.headers["content-type"] == "application/x-odd" and answer.headers["x-own"] == "1"
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["cache-control"] == "public, max-age=60, private"  # no shared cache hands it on unpaid
     assert usdc(shop.chain, asked["payTo"]) - before == PRICE and shop.left(answer) == "0"
 
 
 def test_the_sellers_credentials_go_out_and_the_callers_stay(shop: Shop) -> None:
-    """Neither the caller's key nor cookies nor payment reach the API, nor what is of the line only, either way."""
+    """Neither the caller's key nor cookies nor payment reach the API, nor whose word only a proxy's is, nor what is of
+    the line only, either way."""
     given = {
         "Authorization": "Bearer the-callers",
         "Cookie": "session=the-callers",
         "SIGN-IN-WITH-X": "the-callers",
         "X-Api-Key": "the-callers",
+        "X_Api_Key": "the-callers",
+        "X-Forwarded-For": "the-callers",
+        "X_Real_IP": "the-callers",
         "Connection": "keep-alive, X-Of-Mine",
         "X-Of-Mine": "1",
         "TE": "trailers",

@@ -73,7 +73,11 @@ class Sale:
     def _told(self, extensions: dict[str, Any] | None) -> list[Header]:
         version = 2 if self.dialect == "v2" else 1
         name = b"payment-response" if version == 2 else b"x-payment-response"
-        return [(name, encoded(self.receipt.as_x402(version, extensions))), (b"access-control-expose-headers", name)]
+        return [
+            (name, encoded(self.receipt.as_x402(version, extensions))),
+            (b"access-control-expose-headers", name),
+            (b"cache-control", b"private"),  # whatever the seller's API says of it: a shared cache takes no payments
+        ]
 
 
 class Sales:
