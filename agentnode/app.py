@@ -57,13 +57,15 @@ async def build(settings: Settings, on_point: Callable[[str], None] = lambda nam
     resource = f"{settings.url}/api/a2a"
     signs_in = auth.authenticator(ground.accounts, paid.sign_ins if paid else None, resource)
     told = About(ground.policies, settings.url)
-    tasks = open_tasks(ground, skills, paid.gate if paid else None, resource, __version__, signs_in, told)
+    tasks = open_tasks(ground, skills, paid.task_gate if paid else None, resource, __version__, signs_in, told)
     wraps = [wrap_from_table(table, os.environ) for table in settings.wraps]
-    wrapped = Wrapped(wraps, paid.toll if paid else None, settings.url)
+    wrapped = Wrapped(wraps, paid.http_gate if paid else None, settings.url)
     proofs = None
     if paid:
         calls = Calls(database, clock)
-        proofs = Evidence(clock, keys, paid.chain, paid.asset, calls, authority, paid.gate, paid.journal, ground.events)
+        proofs = Evidence(
+            clock, keys, paid.chain, paid.asset, calls, authority, paid.task_gate, paid.journal, ground.events
+        )
 
     @contextlib.asynccontextmanager
     async def serving(_: FastAPI) -> AsyncIterator[None]:

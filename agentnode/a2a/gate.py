@@ -1,22 +1,14 @@
-"""The toll gate, as tasks need it (agentnode.payments.TollGate)."""
+"""The toll gate, as tasks need it (agentnode.payments.TaskGate)."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from agentnode.payments import PaymentRefused, PaymentRequirement, Receipt
+from agentnode.payments import Offer, PaymentRefused, PaymentRequirement, Receipt
 
 
 class Gate(Protocol):
-    async def require(
-        self,
-        task_id: str,
-        price_usd_nanos: int,
-        resource: str,
-        description: str,
-        input_hash: str,
-        price_version: str = ...,
-    ) -> PaymentRequirement: ...
+    async def require(self, task_id: str, offer: Offer) -> PaymentRequirement: ...
     async def requirement(self, task_id: str) -> PaymentRequirement | None: ...
     async def submit(self, task_id: str, payload: Any) -> Receipt: ...
     async def outcome(self, task_id: str) -> Receipt | PaymentRefused | None: ...

@@ -23,7 +23,15 @@ from agentnode.a2a.skills import Skill, Work
 from agentnode.a2a.states import CANCELED, INPUT_REQUIRED
 from agentnode.a2a.tables import Task
 from agentnode.a2a.worker import Worker
-from agentnode.payments import PaymentRefused, PaymentRequirement, Priced, QuoteExpired, Receipt, SettlementPending
+from agentnode.payments import (
+    Offer,
+    PaymentRefused,
+    PaymentRequirement,
+    Priced,
+    QuoteExpired,
+    Receipt,
+    SettlementPending,
+)
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import AgentNodeError, Conflict
 
@@ -56,9 +64,8 @@ class Paying:
     async def require(self, task: Task, skill: Skill, priced: Priced, incoming: Incoming) -> Event:
         """The first event of a priced task: it waits for its price."""
         described = f"{skill.description} {priced.says}".strip()
-        asked = await self._gate.require(
-            *(task.id, priced.usd_nanos, self._resource, described, incoming.input_hash, priced.version)
-        )
+        offer = Offer(priced.usd_nanos, self._resource, described, incoming.input_hash, priced.version)
+        asked = await self._gate.require(task.id, offer)
         task.expires_at_us = asked.expires_at_us
         return created(incoming.message, notices.required(task, asked, self._now()))
 

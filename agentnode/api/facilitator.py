@@ -9,16 +9,16 @@ from fastapi import APIRouter
 from agentnode.api.auth import JsonBody
 from agentnode.payments import PaymentsAbsent
 from agentnode.payments.assembly import Payments
-from agentnode.payments.facilitators.front import Facilitator
+from agentnode.payments.facilitators.open import OpenFacilitator
 
 
 def router(paid: Payments | None) -> APIRouter:
     routes = APIRouter(prefix="/facilitator")
 
-    def present() -> Facilitator:
+    def present() -> OpenFacilitator:
         if paid is None:
             raise PaymentsAbsent
-        return paid.front
+        return paid.open_facilitator
 
     @routes.post("/verify")
     async def verify(body: JsonBody) -> dict[str, Any]:

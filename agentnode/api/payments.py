@@ -34,7 +34,7 @@ def router(
         if paid is None:
             raise PaymentsAbsent
         refund = await paid.refunds.of_payment(payment_id)
-        return await paid.gate.status(payment_id) | {"refund": refund.shown() if refund is not None else None}
+        return await paid.task_gate.status(payment_id) | {"refund": refund.shown() if refund is not None else None}
 
     @routes.post("/{payment_id}/refund")
     async def refund(payment_id: str, body: JsonBody, request: Request, response: Response) -> dict[str, Any]:

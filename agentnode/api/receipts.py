@@ -23,13 +23,13 @@ def router(paid: Payments | None, origin: str, charges: Charges) -> APIRouter:
             raise PaymentsAbsent
         payer = await paid.sign_ins.needed(request.headers.raw, uri)
         response.headers["Cache-Control"] = "no-store"  # who asks stands in no header that a cache knows
-        return {"object": "list", "data": [each.shown() for each in await paid.standings.of_payer(payer)]}
+        return {"object": "list", "data": [each.shown() for each in await paid.balances.of_payer(payer)]}
 
     @routes.get("/{receipt_id}")
     async def receipt(receipt_id: str) -> dict[str, Any]:
         if paid is None:
             raise PaymentsAbsent
-        return (await paid.standings.of(receipt_id)).shown()
+        return (await paid.balances.of(receipt_id)).shown()
 
     @routes.get("/{receipt_id}/charges/{event_id}")
     async def charge(receipt_id: str, event_id: str) -> dict[str, Any]:

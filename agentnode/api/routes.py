@@ -55,12 +55,12 @@ def add_routes(
     proofs: Evidence | None,
 ) -> None:
     settings, accounts, book, idempotency = ground.settings, ground.accounts, ground.book, ground.idempotency
-    needs, toll, pay_per_call = auth.needs(accounts), paid.toll if paid else None, None
-    top_up = TopUp(toll, settings.url)
+    needs, gate, pay_per_call = auth.needs(accounts), paid.http_gate if paid else None, None
+    top_up = TopUp(gate, settings.url)
     serve = chat.Serving(work.engine, hiring.chat, settings.client_stall_s)
-    if toll:
+    if gate:
         least = usd_nanos(settings.least_payment_usd)
-        pay_per_call = chat.PayPerCall(toll, work.engine, serve, book, settings.url, least)
+        pay_per_call = chat.PayPerCall(gate, work.engine, serve, book, settings.url, least)
     completions = chat.ChatCompletions(
         *(serve, accounts, book, ground.sessions, chat.FirstReplies(idempotency), pay_per_call),
         client_stall_s=settings.client_stall_s,

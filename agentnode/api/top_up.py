@@ -10,19 +10,19 @@ import orjson
 from fastapi import Request, Response
 
 from agentnode.api.errors import response_of
-from agentnode.payments import NamedClaim, Offer, Reply, Sale, Toll, request_hash
+from agentnode.payments import HttpGate, NamedClaim, Offer, Reply, Sale, request_hash
 from ledger.accounts import PaidIn
 
 
 class TopUp:
-    """`toll` is None on a node that cannot be paid."""
+    """`gate` is None on a node that cannot be paid."""
 
-    def __init__(self, toll: Toll | None, origin: str) -> None:
-        self._toll, self._origin = toll, origin
+    def __init__(self, gate: HttpGate | None, origin: str) -> None:
+        self._gate, self._origin = gate, origin
 
     @property
     def is_open(self) -> bool:
-        return self._toll is not None
+        return self._gate is not None
 
     async def buy(
         self,
@@ -37,21 +37,21 @@ class TopUp:
 
         `named` is the transfer that pays, where the body names one.
 
-        Raises PaymentNeeded, and what `Toll.take` and `make` do.
+        Raises PaymentNeeded, and what `HttpGate.take` and `make` do.
         """
-        assert self._toll is not None, "it is asked whether it is open"
+        assert self._gate is not None, "it is asked whether it is open"
         path = request.url.path
         sent = request_hash(request.method, path, request.scope["query_string"], await request.body())
         # Who pays buys it for this tenant, whoever sends the same payment under another key.
         bound = hashlib.sha256(f"{tenant_id}\n{sent}".encode()).hexdigest()
         offer = Offer(price_usd_nanos, self._origin + path, description, bound)
-        sale = await self._toll.take(offer, request.headers.raw, named)
+        sale = await self._gate.take(offer, request.headers.raw, named)
         if isinstance(sale, Reply):
             return response_of(sale)
-        async with self._toll.at_work(sale):
+        async with self._gate.at_work(sale):
             made = await make(sale, PaidIn(sale.purse_id, sale.begun.id))
             head = [(b"content-type", b"application/json"), *sale.headers_of_delivery]
             reply = Reply(200, head, orjson.dumps(made))
-            await self._toll.done(sale, reply)
-        await self._toll.sent(sale, received=False)
+            await self._gate.done(sale, reply)
+        await self._gate.sent(sale, received=False)
         return response_of(reply)

@@ -8,7 +8,7 @@ import orjson
 
 from agentnode.evidence.bundle import Signer, seal
 from agentnode.evidence.transfers import raw_from_rpc
-from agentnode.payments import Journal, Receipt, TollGate
+from agentnode.payments import Journal, Receipt, TaskGate
 from ledger.clock import Clock
 from ledger.errors import NotFound
 from ledger.events import EconomicEvent, Events
@@ -60,7 +60,7 @@ class Evidence:
         asset: Asset,
         calls: Hires,
         mandates: Mandates,
-        gate: TollGate,
+        gate: TaskGate,
         journal: Journal,
         events: Events,
     ) -> None:

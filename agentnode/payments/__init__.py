@@ -1,8 +1,7 @@
 """Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
 
 from agentnode.payments.asking.pricing import Count, Priced, Pricing, Quoted, Rate, read_rate
-from agentnode.payments.asking.quotes import Offer, request_hash
-from agentnode.payments.asking.requirement import PaymentRequirement, Terms
+from agentnode.payments.asking.requirement import Offer, PaymentRequirement, Terms, request_hash
 from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from agentnode.payments.errors import (
     PaymentNeeded,
@@ -15,18 +14,18 @@ from agentnode.payments.errors import (
     SignInRefused,
 )
 from agentnode.payments.overview import Overview, wanted_of
-from agentnode.payments.receipts.balance import Standings
+from agentnode.payments.receipts.balance import ReceiptBalances
 from agentnode.payments.receipts.receipt import RECEIPT_TYP, Receipt
 from agentnode.payments.receipts.refunds import Refunded, Refunds
 from agentnode.payments.schemes.onchain import NamedClaim, claim_of
 from agentnode.payments.settling.journal import Journal
-from agentnode.payments.taking.deliveries import LONGEST_KEPT, Reply, disconnected
-from agentnode.payments.taking.gate import TollGate
+from agentnode.payments.taking.deliveries import LONGEST_KEPT
 from agentnode.payments.taking.headers import Header
-from agentnode.payments.taking.refusal import refused
+from agentnode.payments.taking.http_gate import HttpGate
+from agentnode.payments.taking.reply import Reply, disconnected, refused
 from agentnode.payments.taking.sales import Sale
 from agentnode.payments.taking.sign_in import SignIns
-from agentnode.payments.taking.toll import Toll
+from agentnode.payments.taking.task_gate import TaskGate
 
 __all__ = [
     "LONGEST_KEPT",
@@ -34,6 +33,7 @@ __all__ = [
     "X402_EXTENSION_URIS",
     "Count",
     "Header",
+    "HttpGate",
     "Journal",
     "NamedClaim",
     "Offer",
@@ -49,6 +49,7 @@ __all__ = [
     "Quoted",
     "Rate",
     "Receipt",
+    "ReceiptBalances",
     "Refunded",
     "Refunds",
     "Reply",
@@ -57,10 +58,8 @@ __all__ = [
     "SignInNeeded",
     "SignInRefused",
     "SignIns",
-    "Standings",
+    "TaskGate",
     "Terms",
-    "Toll",
-    "TollGate",
     "claim_of",
     "disconnected",
     "read_rate",

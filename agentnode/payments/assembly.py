@@ -18,13 +18,13 @@ from agentnode.payments.asking.requirement import Terms
 from agentnode.payments.compliance import BlockedAddresses, Compliance, ComplianceService, Every
 from agentnode.payments.facilitators.configured import configured
 from agentnode.payments.facilitators.courier import Courier
-from agentnode.payments.facilitators.front import Facilitator
 from agentnode.payments.facilitators.gas import WEI_PER_ETHER, GasBudget
 from agentnode.payments.facilitators.local import LocalFacilitator
+from agentnode.payments.facilitators.open import OpenFacilitator
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Routes
 from agentnode.payments.networks import EMBEDDED, chain_id_of, check_decimals, gas_from_faucet, usdc_of, usdt_of
-from agentnode.payments.receipts.balance import Standings
+from agentnode.payments.receipts.balance import ReceiptBalances
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.refunds import Refunds
 from agentnode.payments.receipts.spends import Spends
@@ -40,10 +40,11 @@ from agentnode.payments.settling.reconciler import Reconciler
 from agentnode.payments.settling.sending import Sending
 from agentnode.payments.settling.witness import Witness
 from agentnode.payments.taking.deliveries import Deliveries
-from agentnode.payments.taking.gate import TollGate
+from agentnode.payments.taking.http_gate import HttpGate
+from agentnode.payments.taking.intents import Intents
 from agentnode.payments.taking.sales import Sales
 from agentnode.payments.taking.sign_in import SignIns
-from agentnode.payments.taking.toll import Toll
+from agentnode.payments.taking.task_gate import TaskGate
 from agentnode.settings import Settings
 from agentnode.ticking import Tick, beside
 from ledger.clock import Clock
@@ -69,22 +70,22 @@ class Payments:
 
     chain: ChainView
     asset: Asset
-    assets: tuple[Asset, ...]
+    task_gate: TaskGate
+    http_gate: HttpGate
+    sign_ins: SignIns
+    balances: ReceiptBalances
+    refunds: Refunds
+    open_facilitator: OpenFacilitator
+    compliance: Every
     journal: Journal
     facilitator: LocalFacilitator
-    front: Facilitator
+    intents: Intents
     routes: Routes
     courier: Courier
-    compliance: Every
-    gate: TollGate
-    toll: Toll
-    sign_ins: SignIns
-    standings: Standings
-    refunds: Refunds
     queue: SignerQueue
     reconciler: Reconciler
-    stations: tuple[Station, ...]
     broadcaster: Broadcaster
+    stations: tuple[Station, ...]
     web: GuardedClient
 
     @property
@@ -93,7 +94,7 @@ class Payments:
             (5, self.reconciler.tick),
             (60, self.routes.refresh),
             (60, self.refunds.go_on),
-            (600, self.gate.forget_unpaid),
+            (600, self.intents.forget_unpaid),
             (600, self.sign_ins.forget),
         )
 
@@ -179,9 +180,6 @@ async def open_payments(ground: Ground) -> Payments:
     book, ends = ReceiptBook(database, journal, keys, terms.refund_window_s), Ends(journal, database, clock)
     transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
     spends = Spends(database, clock, journal, book, chain, keys.dids)
-    gate = TollGate(
-        *(database, clock, journal, facilitator, transfers, spends, assets, pay_to, book, terms, spend, ground.events)
-    )
     refunds = Refunds(
         *(database, clock, journal, book, chain, compliance, asset),
         payer_account=lambda: wallets.account(PAYEE_WALLET),
@@ -189,24 +187,28 @@ async def open_payments(ground: Ground) -> Payments:
         depth=settings.confirmations,
         settle_timeout_s=settings.settle_timeout_s,
     )
-    deliveries = Deliveries(database, clock, ground.vault)
-    sales = Sales(gate, book, Quotes(keys, assets, pay_to, terms), transfers, deliveries, chain, spend, keys, clock)
+    intents = Intents(database, clock, journal, facilitator, transfers, book, assets, terms)
+    quotes, deliveries = Quotes(keys, assets, pay_to, terms), Deliveries(database, clock, ground.vault)
+    signed = SignedTerms(keys, clock) if settings.x402_offer_receipt else None
+    sales = Sales(intents, journal, spends, quotes, transfers, deliveries, chain, keys, clock, signed)
     sign_ins = SignIns(database, clock, keys, chain, asset.network)
     return Payments(
         chain=chain,
         asset=asset,
-        assets=assets,
+        task_gate=TaskGate(
+            *(intents, clock, journal, transfers, spends, asset, pay_to, book, terms, spend, ground.events)
+        ),
+        http_gate=HttpGate(sales, quotes, sign_ins, deliveries, spend, clock, signed),
+        sign_ins=sign_ins,
+        balances=ReceiptBalances(book, spend, refunds, assets),
+        refunds=refunds,
+        open_facilitator=OpenFacilitator(facilitator, {n: facilitator_on(each) for n, each in others.items()}, routes),
+        compliance=compliance,
         journal=journal,
         facilitator=facilitator,
-        front=Facilitator(facilitator, {n: facilitator_on(station) for n, station in others.items()}, routes),
+        intents=intents,
         routes=routes,
         courier=Courier(journal, routes, proofs, claims, clock),
-        compliance=compliance,
-        gate=gate,
-        toll=Toll(sales, sign_ins, SignedTerms(keys, clock) if settings.x402_offer_receipt else None),
-        sign_ins=sign_ins,
-        standings=Standings(book, deliveries, spend, refunds, assets),
-        refunds=refunds,
         queue=SignerQueue(journal, Sending(journal, broadcaster, chain, proof, account, clock), claims, clock),
         reconciler=Reconciler(
             journal,
@@ -214,8 +216,8 @@ async def open_payments(ground: Ground) -> Payments:
             *(asset, pay_to, account.address, terms.quote_life_s),
             witness=Witness(settings.data / "journal.beat"),
         ),
-        stations=(own, *others.values()),
         broadcaster=broadcaster,
+        stations=(own, *others.values()),
         web=web,
     )
 

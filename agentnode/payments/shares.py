@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentnode.payments.tables import PaymentIntent
-from ledger.accounts import receipt_budget
+from ledger.accounts import OPERATOR, receipt_budget
 from ledger.money import Asset
 from ledger.movements import tenant_account
-
-OPERATOR = "node"
-"""The tenant whose the node is: what it earns is booked there."""
 
 
 def shares(intent: PaymentIntent, receipt_id: str, amount_atomic: int) -> Sequence[tuple[str, int]]:

@@ -54,8 +54,8 @@ class PaidRoutes:
         """Open before the application starts, and closed after it has ended. What cannot be opened keeps it from
         starting: a server would go on without it."""
         try:
-            async with opened(self._settings) as toll:
-                self._paid = Paid(self._app, toll, self._price_of, self._settings.url)
+            async with opened(self._settings) as gate:
+                self._paid = Paid(self._app, gate, self._price_of, self._settings.url)
                 await self._app(scope, receive, send)
         except AgentNodeError as error:
             if self._paid is not None:

@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from agentnode.ground import open_ground
-from agentnode.payments import PaymentsAbsent, Toll
+from agentnode.payments import HttpGate, PaymentsAbsent
 from agentnode.payments.assembly import open_payments
 from agentnode.settings import Settings
 from agentnode.ticking import scheduled
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Toll]:
-    """A toll over the folder of `settings.data`, which may be a node's: the two share its books.
+async def opened(settings: Settings) -> AsyncIterator[HttpGate]:
+    """A toll gate over the folder of `settings.data`, which may be a node's: the two share its books.
 
     Raises PaymentsAbsent where `chain` is not the URL of a JSON-RPC, ChainMismatch, ChainUnavailable.
     """
@@ -25,4 +25,4 @@ async def opened(settings: Settings) -> AsyncIterator[Toll]:
         paid = await open_payments(ground)
         async with paid.running():
             with scheduled((*ground.ticks, *paid.ticks)):
-                yield paid.toll
+                yield paid.http_gate

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentnode.payments import (
     LONGEST_KEPT,
+    HttpGate,
     Offer,
     Rate,
     Reply,
     Sale,
-    Toll,
     disconnected,
     refused,
     request_hash,
@@ -40,9 +40,9 @@ PriceOf = Callable[[Scope], Price | None]
 
 
 class Paid:
-    def __init__(self, app: ASGIApp, toll: Toll, price_of: PriceOf, origin: str) -> None:
+    def __init__(self, app: ASGIApp, gate: HttpGate, price_of: PriceOf, origin: str) -> None:
         """`origin` (`https://host`) is where this application is found: what is bought is named by its URL."""
-        self._app, self._toll, self._price_of, self._origin = app, toll, price_of, origin.rstrip("/")
+        self._app, self._gate, self._price_of, self._origin = app, gate, price_of, origin.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -54,7 +54,7 @@ class Paid:
         try:
             raw = await _body(receive)
             offer = self._offer(price, scope, raw)
-            sale = await self._toll.take(offer, scope["headers"])
+            sale = await self._gate.take(offer, scope["headers"])
         except AgentNodeError as refusal:
             return await refused(refusal).send(send)
         if isinstance(sale, Reply):
@@ -84,24 +84,24 @@ class Paid:
     async def _sell(
         self, offer: Offer, sale: Sale, scope: Scope, raw: bytes, receive: Receive, answer: _Answer
     ) -> None:
-        async with self._toll.at_work(sale):
-            hold = await self._toll.hold(offer, sale)
+        async with self._gate.at_work(sale):
+            hold = await self._gate.hold(offer, sale)
             try:
                 stayed = await self._answered(scope, raw, receive, answer)
                 if not answer.sells(stayed):
                     raise _Unsold
                 await self._charged(sale, hold, answer, stayed)
             except BaseException:
-                await asyncio.shield(self._toll.release(hold))
+                await asyncio.shield(self._gate.release(hold))
                 raise
 
     async def _charged(self, sale: Sale, hold: Hold, answer: _Answer, stayed: bool) -> None:
-        await self._toll.charge(sale, hold)
-        await self._toll.done(sale, answer.whole() if stayed else None)
+        await self._gate.charge(sale, hold)
+        await self._gate.done(sale, answer.whole() if stayed else None)
         try:
             await answer.end()
         finally:
-            await self._toll.sent(sale, stayed)
+            await self._gate.sent(sale, stayed)
 
     async def _answered(self, scope: Scope, raw: bytes, receive: Receive, answer: _Answer) -> bool:
         """Whether the caller was there to the end; the work is stopped where it was not."""

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agentnode.payments import PaymentsAbsent, Rate, Toll, read_rate
+from agentnode.payments import HttpGate, PaymentsAbsent, Rate, read_rate
 from agentnode.sell.paid import Paid, Price
 from agentnode.sell.wrapped import QUIET_TIMEOUT_S, WrappedApi, checked_base
 from ledger.errors import InvalidInput
@@ -68,16 +68,16 @@ def wrap_from_table(table: Mapping[str, Any], environment: Mapping[str, str]) ->
 
 
 class Wrapped:
-    """The APIs, opened; `toll` is None on a node without a chain, which cannot be paid."""
+    """The APIs, opened; `gate` is None on a node without a chain, which cannot be paid."""
 
-    def __init__(self, wraps: Sequence[Wrap], toll: Toll | None, origin: str) -> None:
+    def __init__(self, wraps: Sequence[Wrap], gate: HttpGate | None, origin: str) -> None:
         self._apis = [(wrap, WrappedApi(wrap.url, wrap.headers, wrap.path, wrap.quiet_timeout_s)) for wrap in wraps]
-        self._toll, self._origin = toll, origin
+        self._gate, self._origin = gate, origin
 
     def routes(self) -> list[Route]:
         found = []
         for wrap, api in self._apis:
-            endpoint = _Closed() if self._toll is None else self._sold(wrap, api, self._toll)
+            endpoint = _Closed() if self._gate is None else self._sold(wrap, api, self._gate)
             paths = (wrap.path, wrap.path + "/{rest:path}")
             found += [Route(path, endpoint, include_in_schema=False) for path in paths]
         return found
@@ -86,14 +86,14 @@ class Wrapped:
         for _, api in self._apis:
             await api.close()
 
-    def _sold(self, wrap: Wrap, api: WrappedApi, toll: Toll) -> ASGIApp:
+    def _sold(self, wrap: Wrap, api: WrappedApi, gate: HttpGate) -> ASGIApp:
         price = Price(wrap.rate, f"{wrap.description}, {wrap.rate.terms}.")
 
         def price_of(scope: Scope) -> Price:
             api.target(scope)  # what leads nowhere has no price
             return price
 
-        return Paid(api, toll, price_of, self._origin)
+        return Paid(api, gate, price_of, self._origin)
 
 
 class _Closed:

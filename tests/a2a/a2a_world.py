@@ -35,6 +35,7 @@ from agentnode.a2a import (
 from agentnode.a2a.gate import Gate
 from agentnode.a2a.incoming import Incoming
 from agentnode.payments import (
+    Offer,
     PaymentRefused,
     PaymentRequirement,
     PaymentUnknown,
@@ -102,27 +103,19 @@ class TestGate:
         self.pending = asyncio.Event()
         self.submissions = 0
 
-    async def require(
-        self,
-        task_id: str,
-        price_usd_nanos: int,
-        resource: str,
-        description: str,
-        input_hash: str,
-        price_version: str = "",
-    ) -> PaymentRequirement:
+    async def require(self, task_id: str, offer: Offer) -> PaymentRequirement:
         self.asked[task_id] = PaymentRequirement(
             payment_id=f"pay_{task_id}",
             task_id=task_id,
             quote_id="quo_1",
-            price_usd_nanos=price_usd_nanos,
-            amount_atomic=USDC.atomic_from_nanos(price_usd_nanos),
+            price_usd_nanos=offer.price_usd_nanos,
+            amount_atomic=USDC.atomic_from_nanos(offer.price_usd_nanos),
             asset=USDC,
             pay_to="0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
-            resource=resource,
-            description=description,
-            input_hash=input_hash,
-            price_version=price_version,
+            resource=offer.resource,
+            description=offer.description,
+            input_hash=offer.input_hash,
+            price_version=offer.price_version,
             **self._terms(),
         )
         return self.asked[task_id]

@@ -15,6 +15,7 @@ from a2a_world import Stage, TestGate, a_runtime, incoming_text, payload
 from sqlalchemy import text
 
 from agentnode.a2a import TaskEnded, TaskRuntime
+from agentnode.payments import Offer
 from agentnode.payments.asking.task_metadata import Submission
 from ledger.accounts import ANONYMOUS
 from ledger.clock import SystemClock
@@ -70,7 +71,7 @@ async def test_a_free_task_is_done_by_another_worker(database: Database) -> None
 async def gate_that_knows(task_id: str, *, journaled: bool) -> TestGate:
     """The toll gate after the crash: its requirement stands in the database, and so does what was journaled."""
     gate = TestGate(SystemClock())
-    await gate.require(task_id, 10_000_000, "http://node/api/a2a", "", "")
+    await gate.require(task_id, Offer(10_000_000, "http://node/api/a2a", "", ""))
     if journaled:
         gate.journal[task_id] = "0x01"
     return gate

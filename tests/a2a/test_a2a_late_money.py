@@ -69,7 +69,7 @@ async def late(chain: ChainProcess, database: Database, tmp_path: Path) -> Async
         opened(chain, database, tmp_path, rpc_url=rpc.url) as world,
         contextlib.AsyncExitStack() as stack,
     ):
-        clock, stage, gate = Shifted(), Stage(), world.payments.gate
+        clock, stage, gate = Shifted(), Stage(), world.payments.task_gate
         one, two = (a_runtime(database, stage, gate, owner, clock) for owner in ("one", "two"))
         stack.push_async_callback(two.close)
         task_id = (await one.send(incoming_text("hello", "ask", "m1"), ANONYMOUS))["id"]

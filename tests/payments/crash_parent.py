@@ -27,7 +27,7 @@ from typing import Any
 from sqlmodel import text
 
 from agentnode.migrations import LOCATIONS
-from agentnode.payments import PaymentRefused, SettlementPending
+from agentnode.payments import Offer, PaymentRefused, SettlementPending
 from ledger.database import Database
 from tests.payments.payments_world import OpenWallets, opened
 from trust.keys import NodeKeys
@@ -63,7 +63,9 @@ async def act(folder: Path, chain_url: str, keys: NodeKeys, wallets: OpenWallets
         if command.get("require"):
             made = []
             for task_id in command["require"]:
-                asked = await payments.gate.require(task_id, _PRICE_USD_NANOS, "http://node", "Ask", "00" * 32)
+                asked = await payments.task_gate.require(
+                    task_id, Offer(_PRICE_USD_NANOS, "http://node", "Ask", "00" * 32)
+                )
                 made.append({scheme: asked.accepts_v2(scheme) for scheme in ("exact", "receipt", "onchain")})
             (folder / "asked.json").write_text(json.dumps(made))
         if after_s := command.get("die_after_s"):
@@ -74,12 +76,12 @@ async def act(folder: Path, chain_url: str, keys: NodeKeys, wallets: OpenWallets
                     due = text("UPDATE settlement SET look_at_us = 0 WHERE look_at_us IS NOT NULL")
                     await session.exec(due)  # type: ignore[call-overload]
                 await payments.reconciler.tick()
-        tasks = [pay(payments.gate, task_id, payload) for task_id, payload in command.get("submit", [])]
+        tasks = [pay(payments.task_gate, task_id, payload) for task_id, payload in command.get("submit", [])]
         await asyncio.gather(*tasks)
         for task_id in command.get("give_back", []):
-            await payments.gate.give_back(task_id)
+            await payments.task_gate.give_back(task_id)
         for task_id in command.get("book", []):
-            await payments.gate.book(task_id)
+            await payments.task_gate.book(task_id)
         wishes = [payments.refunds.ask(payment_id, signature) for payment_id, signature in command.get("refund", [])]
         assert all(refund.paid for refund in await asyncio.gather(*wishes))
     await database.close()

@@ -16,7 +16,7 @@ from eth_account.signers.local import LocalAccount
 from sqlmodel import select
 
 from agentnode.ground import ground_on
-from agentnode.payments import PaymentRequirement, Receipt
+from agentnode.payments import Offer, PaymentRequirement, Receipt
 from agentnode.payments.assembly import Payments, open_payments
 from agentnode.payments.tables import Settlement
 from agentnode.settings import Settings, load
@@ -38,10 +38,11 @@ class World:
     async def require(self, task_id: str = "") -> PaymentRequirement:
         """A new task's requirement."""
         task = task_id or f"task_{next(_numbers):032x}"
-        return await self.payments.gate.require(task, PRICE_USD_NANOS, "http://node/api/a2a", "Ask", "00" * 32)
+        offer = Offer(PRICE_USD_NANOS, "http://node/api/a2a", "Ask", "00" * 32)
+        return await self.payments.task_gate.require(task, offer)
 
     async def submit(self, asked: PaymentRequirement, payload: dict[str, Any]) -> Receipt:
-        return await self.payments.gate.submit(asked.task_id, payload)
+        return await self.payments.task_gate.submit(asked.task_id, payload)
 
     def usdc(self, address: str) -> int:
         return int(self.chain.usdc().functions.balanceOf(self.chain.web3.to_checksum_address(address)).call())

@@ -39,7 +39,7 @@ async def test_one_transfer_never_gives_two_receipts(still: Any) -> None:
     """An authorisation that failed for one task and is planned anew for another settles the other only."""
     world, claim = still
     payer, one, other = world.chain.funded("1"), await world.require(), await world.require()
-    journal, gate = world.payments.journal, world.payments.gate
+    journal, gate = world.payments.journal, world.payments.task_gate
     offered = read_authorization(signed_payload(world.chain, payer, one), one)
     entry = await journal.plan(Plan(one.payment_id, offered, "0x", 0))
     waiting = asyncio.create_task(gate.outcome(one.task_id))
@@ -62,7 +62,7 @@ async def test_an_end_is_final(still: Any) -> None:
     await world.payments.journal.confirmed([(entry, Mined("0x" + "33" * 32, 1, "0x" + "22" * 32))], claim)
     with pytest.raises(ClaimLost):
         await world.payments.journal.failed(entry, claim, "the window closed")
-    assert not isinstance(await world.payments.gate.outcome(asked.task_id), PaymentRefused)
+    assert not isinstance(await world.payments.task_gate.outcome(asked.task_id), PaymentRefused)
 
 
 async def test_a_price_that_was_closed_while_the_payment_was_checked_is_not_charged(world: World) -> None:
@@ -70,7 +70,7 @@ async def test_a_price_that_was_closed_while_the_payment_was_checked_is_not_char
     payer, asked = world.chain.funded("1"), await world.require()
     payload = signed_payload(world.chain, payer, asked)
     offered = read_authorization(payload, asked)
-    await world.payments.gate.reject(asked.task_id)
+    await world.payments.task_gate.reject(asked.task_id)
     with pytest.raises(QuoteExpired):
         await world.payments.facilitator.settle(asked.payment_id, offered, asked)
     assert await world.journal() == []

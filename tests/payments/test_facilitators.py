@@ -146,7 +146,7 @@ async def test_supported_is_what_all_carry_and_a_foreign_network_needs_a_chain_t
         async with carried(chain, database, tmp_path, elsewhere.url, "own") as world:
             await world.payments.routes.refresh()
             assert world.payments.routes.order("eip155:31337") == [""]
-            kinds = world.payments.front.supported()["kinds"]
+            kinds = world.payments.open_facilitator.supported()["kinds"]
             assert [kind["network"] for kind in kinds] == ["eip155:31337"]
             await submitted(world)
             assert elsewhere.asked == []

@@ -200,7 +200,7 @@ def test_what_only_a_tenant_has_needs_its_key(node: NodeProcess) -> None:
 async def test_what_was_tried_and_not_paid_leaves_no_row(world: World) -> None:
     """Strangers who sign without money do not fill the disk; a purchase that was paid stays."""
     poor, payer = world.chain.funded("0"), world.chain.funded("1")
-    gate, asked = world.payments.gate, await world.require()
+    gate, asked = world.payments.task_gate, await world.require()
     tries = [replace(asked, payment_id=name, task_id=name) for name in ("pay_poor", "pay_good")]
     offers = [read_authorization(signed_payload(world.chain, who, asked), asked) for who in (poor, payer)]
     with pytest.raises(PaymentRefused):

@@ -49,7 +49,7 @@ async def paid_then_undone(world: World, **window: Any) -> tuple[Any, Any, Any]:
 async def test_a_payment_whose_block_was_undone_is_reorged_its_receipt_void_and_sent_again(world: World) -> None:
     """The state says so, what was booked is booked back; the same bytes are sent again, and pay again, once."""
     payer, asked, receipt = await paid_then_undone(world)
-    gate = world.payments.gate
+    gate = world.payments.task_gate
     assert await looked(world) == ["reorged"]
     status = await gate.status(asked.payment_id)
     assert (status["status"], status["settlement"]["amount_settled"]) == ("reorged", "0")
@@ -74,9 +74,9 @@ async def test_a_payment_that_cannot_be_paid_again_stays_reorged(world: World) -
         assert await looked(world) == ["reorged"]
     assert await looked(world, valid_before_s=1) == ["reorged"]
     assert [entry.look_at_us for entry in await world.journal()] == [None]
-    refusal = await world.payments.gate.outcome(asked.task_id)
+    refusal = await world.payments.task_gate.outcome(asked.task_id)
     assert isinstance(refusal, PaymentRefused) and "undone" in refusal.reason
-    assert (await world.payments.gate.status(asked.payment_id))["status"] == "reorged"
+    assert (await world.payments.task_gate.status(asked.payment_id))["status"] == "reorged"
 
 
 @pytest.mark.database
@@ -93,7 +93,7 @@ async def test_a_failed_payment_that_a_stranger_broadcasts_later_counts_without_
             assert await looked(world) == ["failed"]
             by_stranger(chain, payload)
             assert await looked(world) == ["confirmed"]
-            receipt = await world.payments.gate.outcome(asked.task_id)
+            receipt = await world.payments.task_gate.outcome(asked.task_id)
             assert not isinstance(receipt, PaymentRefused) and receipt is not None
             assert world.usdc(payer.address) == 990_000
 
@@ -114,7 +114,7 @@ async def test_a_second_transfer_for_a_paid_task_is_the_payers_to_be_refunded(
             assert await looked(world) == ["confirmed", "confirmed"]
             extra = next(entry for entry in await world.journal() if entry.payment_id == "")
             assert (extra.nonce, "refund" in extra.failure) == (first["payload"]["authorization"]["nonce"], True)
-            assert len(await world.payments.gate.receipts(asked.task_id)) == 1
+            assert len(await world.payments.task_gate.receipts(asked.task_id)) == 1
 
 
 async def test_an_unused_authorisation_is_abandoned_when_its_window_has_closed(

@@ -165,10 +165,10 @@ async def test_a_transfer_counts_once_it_is_deep_enough(
         assert other.x402_code == "DUPLICATE_NONCE"
         await world.payments.reconciler.tick()
         with pytest.raises(SettlementPending):
-            await world.payments.gate.outcome(asked.task_id)
+            await world.payments.task_gate.outcome(asked.task_id)
         chain.funded("0"), chain.funded("0")
         await world.payments.reconciler.tick()
-        assert isinstance(await world.payments.gate.outcome(asked.task_id), Receipt)
+        assert isinstance(await world.payments.task_gate.outcome(asked.task_id), Receipt)
         assert len(await world.journal()) == 1
 
 
@@ -180,7 +180,7 @@ async def test_a_transfer_whose_block_was_undone_is_void_until_it_is_mined_again
     chain.rpc("evm_revert", snapshot)
     assert await looked(world) == ["reorged"]
     assert await received(world) == {"tenant": 0, "receipt": 0}
-    assert [one.void for one in await world.payments.gate.receipts(asked.task_id)] == [True]
+    assert [one.void for one in await world.payments.task_gate.receipts(asked.task_id)] == [True]
     # the same nonce, fees and call make the same transaction
     assert transferred(chain, payer, accepts["asset"], accepts["payTo"], 25_000) == receipt.tx_hash
     assert await looked(world) == ["confirmed"]

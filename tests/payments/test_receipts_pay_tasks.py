@@ -62,20 +62,20 @@ async def test_a_receipt_pays_a_task_once_and_nothing_moves_on_the_chain(world: 
     payload = spend_payload(payer, receipt, 1, one, version)
     paid = await world.submit(one, payload)
     assert (paid.id, paid.task_id, paid.payment_id) == (receipt.id, one.task_id, one.payment_id)
-    assert await world.submit(one, payload) == paid == await world.payments.gate.outcome(one.task_id)
-    assert await world.payments.gate.receipts(one.task_id) == [paid]
+    assert await world.submit(one, payload) == paid == await world.payments.task_gate.outcome(one.task_id)
+    assert await world.payments.task_gate.receipts(one.task_id) == [paid]
     assert await code(world, other, spend_payload(payer, receipt, 1, other)) == "DUPLICATE_NONCE"
     assert await code(world, other, spend_payload(payer, receipt, 2, other)) == "INSUFFICIENT_FUNDS"
     assert (await left(world, receipt), world.usdc(payer.address), await books(world)) == (5_000_000, before, [])
-    await world.payments.gate.book(one.task_id)
-    assert await world.payments.gate.unbooked_usd_nanos(one.task_id) == 0
+    await world.payments.task_gate.book(one.task_id)
+    assert await world.payments.task_gate.unbooked_usd_nanos(one.task_id) == 0
 
 
 @pytest.mark.database
 async def test_a_receipt_worth_two_tasks_pays_two_of_ten_at_once(world: World) -> None:
     payer, price = world.chain.funded("1"), await world.require()
     receipt = await world.submit(price, signed_payload(world.chain, payer, price))
-    await world.payments.gate.give_back(price.task_id)
+    await world.payments.task_gate.give_back(price.task_id)
     _, more = await paid_over(world, payer)
     assert await left(world, receipt) == 10_000_000
     tasks = [await world.require() for _ in range(10)]
@@ -97,7 +97,7 @@ async def test_a_foreign_receipt_a_paid_task_and_a_closed_one_are_refused(world:
     await world.submit(asked, signed_payload(world.chain, thief, asked))
     assert await code(world, asked, spend_payload(payer, receipt, 1, asked)) == "DUPLICATE_NONCE"
     closed = await world.require()
-    await world.payments.gate.reject(closed.task_id)
+    await world.payments.task_gate.reject(closed.task_id)
     with pytest.raises(QuoteExpired):
         await world.submit(closed, spend_payload(payer, receipt, 1, closed))
     paid = await world.require()
@@ -108,7 +108,7 @@ async def test_a_foreign_receipt_a_paid_task_and_a_closed_one_are_refused(world:
 @pytest.mark.database
 async def test_the_price_of_a_failed_task_is_the_payers_again(world: World) -> None:
     """Given back once, taken again where the work was done after all, and refunded on the chain."""
-    payer, asked, gate = world.chain.funded("1"), await world.require(), world.payments.gate
+    payer, asked, gate = world.chain.funded("1"), await world.require(), world.payments.task_gate
     receipt = await world.submit(asked, signed_payload(world.chain, payer, asked))
     for _ in range(2):
         await gate.give_back(asked.task_id)

@@ -13,7 +13,8 @@ from test_offers_read import ASKED
 from agentnode.cli.local import NodeClient, keystore, own_key
 from agentnode.evidence import bundle as bundles
 from agentnode.evidence.verify import verify
-from agentnode.payments import Toll
+from agentnode.payments import HttpGate
+from ledger.clock import SystemClock
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess
 from tests.upstream import FakeUpstream
@@ -57,7 +58,7 @@ def test_work_that_was_delivered_is_receipted_and_work_that_failed_is_not(buyer:
 
 def test_what_is_not_wanted_is_not_declared() -> None:
     class Asks:
-        def required(self, offer: Any) -> Any:
+        def new(self, offer: Any, now_us: int) -> Any:
             return ASKED
 
         def declared(self, resource: str) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def test_what_is_not_wanted_is_not_declared() -> None:
 
     asks: Any = Asks()
     offer: Any = ASKED
-    assert "offer-receipt" not in Toll(asks, asks, None).needed(offer).extensions
+    assert "offer-receipt" not in HttpGate(asks, asks, asks, asks, asks, SystemClock(), None).needed(offer).extensions
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ async def test_an_expired_quote_is_refused_before_anything_is_signed(
     world: World, database: Database, tmp_path: Any
 ) -> None:
     """A price holds for as long as it says, not longer."""
-    later = world.payments.gate
+    later = world.payments.task_gate
 
     class Late:
         def now_us(self) -> int:
@@ -186,19 +186,19 @@ async def test_the_gate_opens_again_on_what_it_left(world: World, database: Data
     receipt = await world.submit(asked, payload)
     async with opened(world.chain, database, tmp_path) as again:
         assert await again.submit(asked, payload) == receipt
-        assert await again.payments.gate.outcome(asked.task_id) == receipt
+        assert await again.payments.task_gate.outcome(asked.task_id) == receipt
 
 
 @pytest.mark.database
 async def test_what_was_earned_is_booked_once(world: World) -> None:
     """Work without an upstream call has an event of its own, one however often it is asked for; the money has moved."""
     payer, asked = world.chain.funded("1"), await world.require()
-    assert await world.payments.gate.unbooked_usd_nanos(asked.task_id) == 0
+    assert await world.payments.task_gate.unbooked_usd_nanos(asked.task_id) == 0
     receipt = await world.submit(asked, signed_payload(world.chain, payer, asked))
-    assert await world.payments.gate.unbooked_usd_nanos(asked.task_id) == 10_000_000
+    assert await world.payments.task_gate.unbooked_usd_nanos(asked.task_id) == 10_000_000
     for _ in range(2):
-        await world.payments.gate.book(asked.task_id)
-    assert await world.payments.gate.unbooked_usd_nanos(asked.task_id) == 0
+        await world.payments.task_gate.book(asked.task_id)
+    assert await world.payments.task_gate.unbooked_usd_nanos(asked.task_id) == 0
     async with world.database.read() as session:
         events = (await session.exec(select(EconomicEvent))).all()
         moved = (await session.exec(select(Movement))).all()

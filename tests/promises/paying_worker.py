@@ -35,7 +35,7 @@ async def main(url: str, owner: str, folder: str, chain_url: str) -> None:
     settling = asyncio.create_task(paid.run())
     skills = Skills([Skill("count", "Count", "Counts.", count, price_usd_nanos=PRICE_USD_NANOS)], default="count")
     runtime = TaskRuntime(
-        *(database, ground.vault, clock, ground.idempotency, owner, paid.gate, skills, "http://node"),
+        *(database, ground.vault, clock, ground.idempotency, owner, paid.task_gate, skills, "http://node"),
         pushes(database, clock),
         lease_s=2.0,
         tick_s=0.3,

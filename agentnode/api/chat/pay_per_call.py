@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from agentnode.api.chat.request import ChatOrder, ChatRequest
 from agentnode.api.chat.serving import Serving
 from agentnode.api.errors import shown_error
-from agentnode.payments import Offer, Reply, Sale, Toll, disconnected, refused, request_hash
+from agentnode.payments import HttpGate, Offer, Reply, Sale, disconnected, refused, request_hash
 from engine import CompletionRequest, FundsInsufficient, Options, Quote
 from ledger.accounts import ANONYMOUS, AccountBook
 from ledger.errors import KeyInvalid
@@ -27,10 +27,10 @@ class Prices(Protocol):
 
 class PayPerCall:
     def __init__(
-        self, toll: Toll, prices: Prices, serve: Serving, book: AccountBook, origin: str, least_usd_nanos: int
+        self, gate: HttpGate, prices: Prices, serve: Serving, book: AccountBook, origin: str, least_usd_nanos: int
     ) -> None:
         """`least_usd_nanos` is asked in any case: to settle a payment costs gas."""
-        self._toll, self._prices, self._serve, self._book = toll, prices, serve, book
+        self._gate, self._prices, self._serve, self._book = gate, prices, serve, book
         self._origin, self._least_usd_nanos = origin, least_usd_nanos
 
     async def answer(self, scope: Scope, raw: bytes, receive: Receive, send: Send, request_id: str) -> None:
@@ -44,7 +44,7 @@ class PayPerCall:
             input_hash=request_hash(scope["method"], scope["path"], scope["query_string"], raw),
             price_version=quote.price_version,
         )
-        sale = await self._toll.take(offer, scope["headers"])
+        sale = await self._gate.take(offer, scope["headers"])
         if isinstance(sale, Reply):
             return await sale.send(send)
         try:
@@ -59,7 +59,7 @@ class PayPerCall:
         serve = self._streamed if asked.is_streamed else self._whole
         with contextlib.suppress(_Left):
             try:
-                async with self._toll.at_work(sale):
+                async with self._gate.at_work(sale):
                     account = await self._book.open_payer(sale.payer, sale.purse_id)
                     assert account.tenant_id == ANONYMOUS.tenant_id
                     # What one payer was answered is nobody else's.
@@ -67,17 +67,17 @@ class PayPerCall:
                     paid = {"receipt_id": sale.receipt.id, "payment_id": sale.receipt.payment_id}
                     await serve(asked.on(account, options, request_id, **paid), sale, receive, send)
             except FundsInsufficient as refusal:
-                raise self._toll.needed(offer, refusal) from refusal
+                raise self._gate.needed(offer, refusal) from refusal
 
     async def _streamed(self, order: ChatOrder, sale: Sale, receive: Receive, send: Send) -> None:
         if not await self._serve.stream(order, None, receive, send, sale.headers_of_delivery):
             raise _Left
-        await self._toll.done(sale, None)
+        await self._gate.done(sale, None)
 
     async def _whole(self, order: ChatOrder, sale: Sale, receive: Receive, send: Send) -> None:
         reply = await self._serve.whole(order, False)
         reply = Reply(reply.status, [*reply.headers, *sale.headers_of_delivery], reply.content)
-        await self._toll.done(sale, reply)
+        await self._gate.done(sale, reply)
         leaving = asyncio.create_task(disconnected(receive))
         await asyncio.sleep(0)
         stayed = not leaving.done()
@@ -85,7 +85,7 @@ class PayPerCall:
         try:
             await reply.send(send)
         finally:
-            await self._toll.sent(sale, stayed)
+            await self._gate.sent(sale, stayed)
 
 
 class _Left(Exception):

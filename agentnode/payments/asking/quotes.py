@@ -6,15 +6,14 @@ price list's version, the resource and the hash of the input, so that a payer ca
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
-from agentnode.payments.asking.requirement import PaymentRequirement, Terms
+from agentnode.payments.asking.requirement import Offer, PaymentRequirement, Terms
 from agentnode.payments.errors import AssetMismatch, InputChanged, QuoteUnknown
-from agentnode.payments.taking.headers import SentPayment
+from agentnode.payments.schemes.payload import SentPayment
 from ledger.clock import SECOND_US, seconds
 from ledger.money import Asset
 
@@ -27,25 +26,6 @@ class Hasher(Protocol):
     def did(self) -> str: ...
 
     def keyed_hash(self, data: bytes) -> str: ...
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One request and its price."""
-
-    price_usd_nanos: int
-    resource: str
-    """the URL that is bought"""
-    description: str
-    input_hash: str
-    """of what is bought, 64 hex digits (`request_hash`)"""
-    price_version: str = ""
-
-
-def request_hash(method: str, path: str, query: bytes, body: bytes) -> str:
-    """What a payment over HTTP is for: another method, path, query or body is another purchase."""
-    head = f"{method.upper()}\n{path}\n".encode() + query + b"\n"
-    return hashlib.sha256(head + hashlib.sha256(body).digest()).hexdigest()
 
 
 class Quotes:
@@ -73,7 +53,7 @@ class Quotes:
         if said is None:
             return self.new(offer, now_us)
         asset = self._named(sent)
-        if sent.payload.get("x402Version") == 2:
+        if sent.is_v2:
             version = said.get("priceVersion", "")
         if said.get("inputHash", offer.input_hash) != offer.input_hash:
             raise InputChanged("the price was asked for another request; ask for this one's")
@@ -83,7 +63,7 @@ class Quotes:
         asked = self._requirement(replace(offer, price_version=version), asset, int(quote[1]), int(quote[2]))
         if asked.quote_id != quote[0]:
             raise QuoteUnknown("the quote is for another request; ask for this one's price")
-        if sent.payload.get("x402Version") == 2 and said != asked.accepts_v2(sent.scheme)["extra"]:
+        if sent.is_v2 and said != asked.accepts_v2(sent.scheme)["extra"]:
             raise QuoteUnknown("accepted.extra is not what was asked")
         return asked
 
@@ -99,9 +79,8 @@ class Quotes:
     @staticmethod
     def _said(sent: SentPayment) -> dict[str, Any] | None:
         """Where the payment names its quote."""
-        if sent.payload.get("x402Version") == 2:
-            accepted = sent.payload.get("accepted")
-            extra = accepted.get("extra") if isinstance(accepted, dict) else None
+        if sent.is_v2:
+            extra = sent.accepted.get("extra")
             return extra if isinstance(extra, dict) else {}
         return sent.inner if sent.scheme in ("receipt", "onchain") else None
 

@@ -1,7 +1,8 @@
-"""What a task costs, as both versions of x402 say it. Pure."""
+"""What is offered at which price, and how both versions of x402 ask for it. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,25 @@ from ledger.money import Asset
 
 SCHEMES = ("exact", "receipt", "onchain")
 """In the order in which they are offered."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One piece of work and its price."""
+
+    price_usd_nanos: int
+    resource: str
+    """the URL that is bought"""
+    description: str
+    input_hash: str
+    """of what is bought, 64 hex digits (`request_hash`)"""
+    price_version: str = ""
+
+
+def request_hash(method: str, path: str, query: bytes, body: bytes) -> str:
+    """What a payment over HTTP is for: another method, path, query or body is another purchase."""
+    head = f"{method.upper()}\n{path}\n".encode() + query + b"\n"
+    return hashlib.sha256(head + hashlib.sha256(body).digest()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from agentnode.payments.errors import ReceiptUnknown
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.receipts.refunds import Refunded, Refunds
-from agentnode.payments.taking.deliveries import Deliveries
 from ledger.accounts import receipt_budget
 from ledger.clock import rfc3339
 from ledger.money import Asset, usd_fields
@@ -18,7 +17,7 @@ from ledger.spend import Spend
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReceiptBalance:
     receipt: Receipt
     paid_usd_nanos: int
     used_usd_nanos: int
@@ -60,25 +59,23 @@ class Standing:
         }
 
 
-class Standings:
-    def __init__(
-        self, book: ReceiptBook, deliveries: Deliveries, spend: Spend, refunds: Refunds, assets: Sequence[Asset]
-    ) -> None:
-        self._book, self._deliveries, self._spend, self._refunds = book, deliveries, spend, refunds
+class ReceiptBalances:
+    def __init__(self, book: ReceiptBook, spend: Spend, refunds: Refunds, assets: Sequence[Asset]) -> None:
+        self._book, self._spend, self._refunds = book, spend, refunds
         self._assets = {asset.address.lower(): asset for asset in assets}
 
-    async def of(self, receipt_id: str) -> Standing:
+    async def of(self, receipt_id: str) -> ReceiptBalance:
         """Raises ReceiptUnknown."""
         receipt = await self._book.get(receipt_id)
         if receipt is None:
             raise ReceiptUnknown(f"there is no receipt {receipt_id}")
-        return await self._standing(receipt)
+        return await self._balance(receipt)
 
-    async def of_payer(self, payer: str) -> Sequence[Standing]:
+    async def of_payer(self, payer: str) -> Sequence[ReceiptBalance]:
         """The newest first, a hundred at most."""
-        return [await self._standing(receipt) for receipt in await self._book.of_payer(payer)]
+        return [await self._balance(receipt) for receipt in await self._book.of_payer(payer)]
 
-    async def _standing(self, receipt: Receipt) -> Standing:
+    async def _balance(self, receipt: Receipt) -> ReceiptBalance:
         """A receipt without a purse paid for a task, whose price is taken whole."""
         purse = await self._spend.budget(receipt_budget(receipt.id).id)
         paid = self._assets[receipt.asset].nanos_from_atomic(receipt.amount_atomic)
@@ -86,4 +83,4 @@ class Standings:
         refund = await self._refunds.of_receipt(receipt.id)
         gone = paid - held - (0 if purse is None else purse.room_usd_nanos)
         used = gone - (refund.row.amount_usd_nanos if refund is not None else 0)
-        return Standing(receipt, paid, used, held, await self._deliveries.next_counter(receipt.id), refund)
+        return ReceiptBalance(receipt, paid, used, held, await self._book.next_counter(receipt.id), refund)

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused, ReceiptNotBelieved
 from agentnode.payments.receipts.receipt import RECEIPT_TYP, Receipt, Signer, receipt_claims
+from agentnode.payments.schemes.receipt import AHEAD
 from agentnode.payments.settling.journal import Journal
-from agentnode.payments.shares import OPERATOR, shares
-from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Settlement
-from ledger.accounts import fund, move, receipt_budget
+from agentnode.payments.shares import shares
+from agentnode.payments.tables import Delivery, PaymentIntent, PaymentReceipt, Settlement
+from ledger.accounts import OPERATOR, fund, move, receipt_budget
 from ledger.clock import SECOND_US
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
@@ -84,6 +86,11 @@ class ReceiptBook:
         if mark is not None and mark.older_at_us is not None and receipt.settled_at_us <= mark.older_at_us:
             raise ReceiptNotBelieved(receipt.id)
 
+    async def next_counter(self, receipt_id: str) -> int:
+        """Under which its payer may sign the next spend of it."""
+        async with self._database.read() as session:
+            return await _last_counter(session, receipt_id) + 1
+
     async def of_payment(self, payment_id: str) -> Receipt | None:
         """The one that was made of it."""
         found = await self._read(_MADE.where(PaymentReceipt.payment_id == payment_id))
@@ -110,6 +117,18 @@ class ReceiptBook:
                 await fund(session, purse, usd_nanos, wallet, at_us, "settlement")
             else:
                 move(session, OPERATOR, "settlement", wallet, account, usd_nanos, at_us)
+
+
+async def check_counter(session: AsyncSession, receipt_id: str, counter: int) -> None:
+    """Raises PaymentRefused where it is too far ahead; that it is taken, the table says."""
+    last = await _last_counter(session, receipt_id)
+    if counter > last + AHEAD:
+        raise PaymentRefused("DUPLICATE_NONCE", f"the receipt's next counter is {last + 1}")
+
+
+async def _last_counter(session: AsyncSession, receipt_id: str) -> int:
+    highest = select(func.max(col(Delivery.counter))).where(Delivery.receipt_id == receipt_id)
+    return (await session.exec(highest)).one() or 0
 
 
 def _receipt(row: PaymentReceipt, void: bool) -> Receipt:

@@ -30,9 +30,8 @@ from agentnode.payments.schemes.authorship import authorization_digest, signed_a
 from agentnode.payments.schemes.exact import transfer_call
 from agentnode.payments.schemes.payload import Authorization
 from agentnode.payments.settling.journal import Carriage, Journal, Plan
-from agentnode.payments.shares import OPERATOR
 from agentnode.payments.tables import Refund, Settlement
-from ledger.accounts import move, receipt_budget, withdraw
+from ledger.accounts import OPERATOR, move, receipt_budget, withdraw
 from ledger.clock import Clock, rfc3339
 from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict

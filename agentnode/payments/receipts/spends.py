@@ -1,4 +1,4 @@
-"""Tasks that what an earlier payment has left pays for; and the price of failed ones, which goes back to the receipt.
+"""What an earlier payment has left, spent: on tasks, whose price goes back to the receipt where they fail.
 
 A receipt pays for a task in one write: its counter is taken, the price leaves its purse, and the task is paid.
 """
@@ -13,16 +13,14 @@ from sqlmodel import col, select
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
-from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.book import ReceiptBook, check_counter
 from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import signed_any
+from agentnode.payments.schemes.payload import SentPayment
 from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend, worth_usd_nanos
 from agentnode.payments.settling.journal import Journal
-from agentnode.payments.shares import OPERATOR
 from agentnode.payments.tables import UNPAID_POINTS, Delivery, PaymentIntent, Settlement
-from agentnode.payments.taking.deliveries import check_counter
-from agentnode.payments.taking.headers import SentPayment
-from ledger.accounts import fund, move, receipt_budget, withdraw
+from ledger.accounts import OPERATOR, fund, move, receipt_budget, withdraw
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import BudgetRefused
@@ -47,17 +45,9 @@ class Spends:
     async def pay(self, asked: PaymentRequirement, sent: SentPayment) -> Receipt:
         """Take a spend for a task; the same again is answered as before.
 
-        Raises PaymentRefused (the receipt is as it was), QuoteExpired, SettlementPending while its transfer is undone,
-        ReceiptNotBelieved.
+        Raises what `checked` does (the receipt is as it was), QuoteExpired.
         """
-        spend = read_spend(sent, asked)
-        receipt = await self._book.get(spend.receipt_id)
-        if receipt is None or not await self._signed(receipt, spend, asked):
-            # A foreign receipt and a missing one look the same.
-            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not this receipt's payer's over this spend")
-        if receipt.void:
-            raise SettlementPending(receipt.payment_id)
-        await self._book.check_remembered(receipt)
+        spend, receipt = await self.checked(asked, sent)
         try:
             async with self._database.write() as session:
                 if not await self._is_taken(session, asked, spend):
@@ -68,6 +58,21 @@ class Spends:
             raise PaymentRefused("INSUFFICIENT_FUNDS", "the receipt has too little left") from None
         self._journal.point("spent")
         return _for_task(receipt, asked.payment_id, asked.task_id)
+
+    async def checked(self, asked: PaymentRequirement, sent: SentPayment) -> tuple[ReceiptSpend, Receipt]:
+        """The spend and its receipt, where its payer signed it for what is asked.
+
+        Raises PaymentRefused, SettlementPending while the receipt's transfer is undone, ReceiptNotBelieved.
+        """
+        spend = read_spend(sent, asked)
+        receipt = await self._book.get(spend.receipt_id)
+        if receipt is None or not await self._signed(receipt, spend, asked):
+            # A foreign receipt and a missing one look the same.
+            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not this receipt's payer's over this spend")
+        if receipt.void:
+            raise SettlementPending(receipt.payment_id)
+        await self._book.check_remembered(receipt)
+        return spend, receipt
 
     async def of_task(self, task_id: str) -> list[Receipt]:
         """The receipt of an earlier payment that paid for it, if one did."""

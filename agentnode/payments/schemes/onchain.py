@@ -14,7 +14,7 @@ from typing import Any
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import AssetMismatch, PaymentRefused, TransferMissing, TransferTooOld
-from agentnode.payments.schemes.payload import inner_of
+from agentnode.payments.schemes.payload import SentPayment, inner_of
 from agentnode.payments.settling.journal import Mined
 from ledger.clock import seconds
 from trust.chain_records import TxReceipt, authorizations, transfers
@@ -69,7 +69,7 @@ class DirectTransfer:
 
 def read_claim(payload: Any, asked: PaymentRequirement) -> tuple[PaymentRequirement, TransferClaim]:
     """The claim, and the requirement in the token that it accepts. Raises PaymentRefused naming what is off."""
-    asked = asked.in_token(_token_of(payload))
+    asked = asked.in_token(SentPayment("v2", payload).asset)
     inner = inner_of(payload, asked, "onchain")
     return asked, claim_of(inner.get("txHash"), inner.get("signature"))
 
@@ -121,11 +121,3 @@ def check_transfer(sent: DirectTransfer, asked: PaymentRequirement) -> None:
         raise TransferTooOld
     if sent.amount_atomic < asked.amount_atomic:
         raise PaymentRefused("INVALID_AMOUNT", f"the transfer is of {sent.amount_atomic}, not {asked.amount_atomic}")
-
-
-def _token_of(payload: Any) -> str:
-    """Version 2 names it in `accepted`, P402's header beside the payload."""
-    outer = payload if isinstance(payload, dict) else {}
-    accepted = outer.get("accepted")
-    named = accepted.get("asset") if isinstance(accepted, dict) else outer.get("token")
-    return named if isinstance(named, str) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, InputChanged, PaymentRefused, QuoteUnknown
@@ -15,6 +15,52 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NONCE = re.compile(r"0x[0-9a-fA-F]{64}")
 _SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){65,4096}")
 _UINT = re.compile(r"[0-9]{1,78}")
+
+
+Dialect = Literal["v2", "v1", "p402"]
+
+
+@dataclass(frozen=True)
+class SentPayment:
+    """A PaymentPayload of version 1 or 2 as it was sent, whatever it is worth, and the header in whose form it came."""
+
+    dialect: Dialect
+    payload: Any
+
+    @property
+    def is_v2(self) -> bool:
+        return bool(self._outer.get("x402Version") == 2)
+
+    @property
+    def scheme(self) -> str:
+        """Empty where it names none."""
+        return self._named("scheme")
+
+    @property
+    def asset(self) -> str:
+        """The token's address, as it was sent; empty where it is not named."""
+        return self._named("asset" if self.is_v2 else "token")
+
+    @property
+    def inner(self) -> dict[str, Any]:
+        """What the scheme says: the member `payload`."""
+        return _dict(self._outer.get("payload"))
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        return _dict(self._outer.get("extensions"))
+
+    @property
+    def accepted(self) -> dict[str, Any]:
+        """Which of the requirements version 2 says that it meets."""
+        return _dict(self._outer.get("accepted"))
+
+    @property
+    def _outer(self) -> dict[str, Any]:
+        return _dict(self.payload)
+
+    def _named(self, member: str) -> str:
+        return str((self.accepted if self.is_v2 else self._outer).get(member, ""))
 
 
 class Offered(Protocol):
@@ -75,13 +121,6 @@ def read_authorization(payload: Any, asked: PaymentRequirement) -> Authorization
     Raises PaymentRefused naming the member that is missing, malformed, or names other terms.
     """
     return _authorization(inner_of(payload, asked, "exact"), asked)
-
-
-def scheme_of(payload: Any) -> str:
-    """The scheme that a PaymentPayload of version 1 or 2 names; empty where it names none."""
-    outer = payload if isinstance(payload, dict) else {}
-    holder = outer.get("accepted") if outer.get("x402Version", 1) == 2 else outer
-    return str(holder.get("scheme")) if isinstance(holder, dict) else ""
 
 
 def inner_of(payload: Any, asked: PaymentRequirement, scheme: str) -> dict[str, Any]:
@@ -165,6 +204,10 @@ def _authorization(inner: dict[str, Any], asked: PaymentRequirement) -> Authoriz
         nonce=_text(signed, "nonce", _NONCE).lower(),
         signature=_text(inner, "signature", _SIGNATURE).lower(),
     )
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

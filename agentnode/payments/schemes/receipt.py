@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import PaymentRefused
-from agentnode.payments.taking.headers import SentPayment
+from agentnode.payments.schemes.payload import SentPayment
 from trust.signatures import eip712
 
 _RECEIPT = re.compile(r"rcpt_[0-9a-zA-Z_]{8,80}", re.ASCII)
@@ -46,8 +46,8 @@ def worth_usd_nanos(asked: PaymentRequirement) -> int:
 
 def read_spend(sent: SentPayment, asked: PaymentRequirement) -> ReceiptSpend:
     """Raises PaymentRefused naming the member that is malformed, or names other terms."""
-    if sent.payload.get("x402Version") == 2:
-        accepted = sent.payload["accepted"]
+    if sent.is_v2:
+        accepted = sent.accepted
         if accepted.get("network") != asked.asset.network:
             raise PaymentRefused("NETWORK_MISMATCH", f"accepted.network is not {asked.asset.network}")
         if str(accepted.get("amount")) != str(asked.amount_atomic):

@@ -7,9 +7,9 @@ from typing import Any
 from sqlmodel import col, select
 
 from agentnode.payments.settling.journal import Journal, Mined
-from agentnode.payments.shares import OPERATOR, shares
+from agentnode.payments.shares import shares
 from agentnode.payments.tables import UNPAID_POINTS, JournalMark, PaymentIntent, PaymentReceipt, Settlement
-from ledger.accounts import move
+from ledger.accounts import OPERATOR, move
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
 

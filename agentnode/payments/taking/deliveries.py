@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
-from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
-from starlette.types import Receive, Send
 
 from agentnode.payments.errors import PaymentRefused
-from agentnode.payments.schemes.receipt import AHEAD
+from agentnode.payments.receipts.book import check_counter
 from agentnode.payments.tables import Delivery
-from agentnode.payments.taking.headers import Header
+from agentnode.payments.taking.reply import Reply
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict, IdempotencyConflict, RequestInProgress
@@ -49,25 +45,6 @@ class Begun:
     fence: int
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An answer as it was given, or is to be given."""
-
-    status: int
-    headers: Sequence[Header]
-    content: bytes
-
-    async def send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
-        await send({"type": "http.response.body", "body": self.content})
-
-
-async def disconnected(receive: Receive) -> None:
-    """Until the caller, whose request was read, has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 class Deliveries:
     def __init__(self, database: Database, clock: Clock, vault: Vault) -> None:
         self._database, self._clock, self._vault = database, clock, vault
@@ -90,7 +67,7 @@ class Deliveries:
                     raise RequestInProgress("what you pay for is still at work", retry_after_ms=1_000)
                 kept = await self._vault.get(session, _TENANT, _ref(row.id), 0)
                 if kept is not None:
-                    return _unpacked(kept)
+                    return Reply.unpacked(kept)
         return None
 
     async def begin(self, wanted: Wanted) -> Begun | Reply:
@@ -129,7 +106,7 @@ class Deliveries:
             row.state = "done" if reply is not None else "received"
             if reply is not None and len(reply.content) <= LONGEST_KEPT:
                 ends_at_us = self._clock.now_us() + KEEP_S * SECOND_US
-                await self._vault.put(session, _TENANT, _ref(begun.id), 0, _packed(reply), ends_at_us)
+                await self._vault.put(session, _TENANT, _ref(begun.id), 0, reply.packed(), ends_at_us)
 
     async def sent(self, begun: Begun, received: bool) -> None:
         """The answer has left; whether the payer was there to have it. Before that nobody else is given it."""
@@ -156,10 +133,6 @@ class Deliveries:
             else:
                 row.lease_until_us = 0
 
-    async def next_counter(self, receipt_id: str) -> int:
-        async with self._database.read() as session:
-            return await _last(session, receipt_id) + 1
-
     async def _again(self, session: AsyncSession, row: Delivery, wanted: Wanted) -> Begun | Reply:
         if (row.input_hash, row.payer) != (wanted.input_hash, wanted.payer):
             raise PaymentRefused("DUPLICATE_NONCE", "this payment is for another request")
@@ -174,7 +147,7 @@ class Deliveries:
         kept = await self._vault.get(session, _TENANT, _ref(row.id), 0)
         if kept is None:
             raise Conflict("this was delivered, and the answer is kept no longer, or never was")
-        return _unpacked(kept)
+        return Reply.unpacked(kept)
 
     async def _mine(self, session: AsyncSession, begun: Begun) -> Delivery:
         row = await session.get(Delivery, begun.id, with_for_update=True)
@@ -186,29 +159,5 @@ class Deliveries:
         return self._clock.now_us() + LEASE_S * SECOND_US
 
 
-async def check_counter(session: AsyncSession, receipt_id: str, counter: int) -> None:
-    """Raises PaymentRefused where it is too far ahead; that it is taken, the table says."""
-    last = await _last(session, receipt_id)
-    if counter > last + AHEAD:
-        raise PaymentRefused("DUPLICATE_NONCE", f"the receipt's next counter is {last + 1}")
-
-
-async def _last(session: AsyncSession, receipt_id: str) -> int:
-    highest = select(func.max(col(Delivery.counter))).where(Delivery.receipt_id == receipt_id)
-    return (await session.exec(highest)).one() or 0
-
-
 def _ref(delivery_id: str) -> str:
     return f"delivery:{delivery_id}"
-
-
-def _packed(reply: Reply) -> bytes:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers]
-    return orjson.dumps({"status": reply.status, "headers": headers}) + b"\n" + reply.content
-
-
-def _unpacked(kept: bytes) -> Reply:
-    head, _, content = kept.partition(b"\n")
-    said = orjson.loads(head)
-    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in said["headers"])
-    return Reply(said["status"], headers, content)

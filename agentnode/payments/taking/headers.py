@@ -6,15 +6,14 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
+from agentnode.payments.schemes.payload import Dialect, SentPayment
 from ledger.errors import InvalidInput
 
 Header = tuple[bytes, bytes]
-Dialect = Literal["v2", "v1", "p402"]
 
 LONGEST = 32_768
 """Bytes of a payment header: a contract wallet's signature may have 4,096, in hex, in JSON, in base64."""
@@ -23,38 +22,6 @@ _NAMES: dict[bytes, Dialect] = {b"payment-signature": "v2", b"x-payment": "v1", 
 _SHOWN: dict[Dialect, str] = {"v2": "PAYMENT-SIGNATURE", "v1": "X-PAYMENT", "p402": "X-402-Payment"}
 _MEMBER = re.compile(r"([a-z]{1,20})=([^;]{1,24000})", re.ASCII)
 _COUNTER = re.compile(r"[0-9]{1,15}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class SentPayment:
-    """A PaymentPayload of version 1 or 2 as it was sent, and the header it came in."""
-
-    dialect: Dialect
-    payload: dict[str, Any]
-
-    @property
-    def scheme(self) -> str:
-        return self._named("scheme")
-
-    @property
-    def asset(self) -> str:
-        """The token's address, as it was sent; empty where it is not named."""
-        return self._named("asset" if self.payload.get("x402Version") == 2 else "token")
-
-    @property
-    def inner(self) -> dict[str, Any]:
-        """What the scheme says: the member `payload`."""
-        inner = self.payload.get("payload")
-        return inner if isinstance(inner, dict) else {}
-
-    def _named(self, member: str) -> str:
-        holder = self.payload.get("accepted") if self.payload.get("x402Version") == 2 else self.payload
-        return str(holder.get(member, "")) if isinstance(holder, dict) else ""
-
-    @property
-    def extensions(self) -> dict[str, Any]:
-        given = self.payload.get("extensions")
-        return given if isinstance(given, dict) else {}
 
 
 def read_payment(headers: Iterable[Header]) -> SentPayment | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agentnode.payments.taking.headers import SentPayment
+from agentnode.payments.schemes.payload import SentPayment
 from ledger.errors import InvalidInput
 
 NAME = "payment-identifier"

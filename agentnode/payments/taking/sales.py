@@ -1,44 +1,31 @@
-"""A sale over HTTP: from the payment on a request to the right to do its work, once, and to take what it comes to."""
+"""A sale over HTTP: from the payment on a request to the right to do its work, once."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from agentnode.payments.asking.offer_receipt import SignedTerms
-from agentnode.payments.asking.quotes import Hasher, Offer, Quotes
-from agentnode.payments.asking.requirement import PaymentRequirement
+from agentnode.payments.asking.quotes import Hasher, Quotes
+from agentnode.payments.asking.requirement import Offer, PaymentRequirement
 from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
-from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.receipt import Receipt
-from agentnode.payments.schemes.authorship import authorization_digest, signed_any, signed_by
+from agentnode.payments.receipts.spends import Spends
+from agentnode.payments.schemes.authorship import authorization_digest, signed_by
 from agentnode.payments.schemes.onchain import NamedClaim, read_claim
-from agentnode.payments.schemes.payload import Offered, check_token, read_authorization
-from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend
+from agentnode.payments.schemes.payload import Offered, SentPayment, check_token, read_authorization
 from agentnode.payments.schemes.transfers import Transfers
-from agentnode.payments.shares import OPERATOR
-from agentnode.payments.taking.deliveries import LEASE_S, Begun, Deliveries, Reply, Wanted
-from agentnode.payments.taking.gate import TollGate
-from agentnode.payments.taking.headers import Header, SentPayment, encoded
+from agentnode.payments.settling.journal import Journal
+from agentnode.payments.tables import UNPAID_POINTS
+from agentnode.payments.taking.deliveries import Begun, Deliveries, Wanted
+from agentnode.payments.taking.headers import Header, encoded
+from agentnode.payments.taking.intents import Intents
 from agentnode.payments.taking.payment_identifier import identifier_of
+from agentnode.payments.taking.reply import Reply
 from ledger.accounts import receipt_budget
 from ledger.clock import Clock
-from ledger.errors import BudgetRefused, HoldEnded, Unavailable
-from ledger.events import EventDraft
-from ledger.movements import tenant_account
-from ledger.spend import Hold, Spend, share
-from ledger.work import ClaimLost
 from trust.chain import ChainView
-
-
-class Keys(Hasher, Protocol):
-    @property
-    def dids(self) -> tuple[str, ...]:
-        """The node's, the present one first: receipts outlive a rotation."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,24 +68,24 @@ class Sale:
 
 
 class Sales:
+    """`terms` signs what was delivered, where that is wanted."""
+
     def __init__(
         self,
-        gate: TollGate,
-        book: ReceiptBook,
+        intents: Intents,
+        journal: Journal,
+        spends: Spends,
         quotes: Quotes,
         transfers: Transfers,
         deliveries: Deliveries,
         chain: ChainView,
-        spend: Spend,
-        keys: Keys,
+        hasher: Hasher,
         clock: Clock,
+        terms: SignedTerms | None,
     ) -> None:
-        self._gate, self._book, self._quotes, self._transfers = gate, book, quotes, transfers
-        self._deliveries = deliveries
-        self._chain, self._spend, self._keys, self._clock = chain, spend, keys, clock
-
-    def required(self, offer: Offer) -> PaymentRequirement:
-        return self._quotes.new(offer, self._clock.now_us())
+        self._intents, self._journal, self._spends, self._quotes = intents, journal, spends, quotes
+        self._transfers, self._deliveries = transfers, deliveries
+        self._chain, self._hasher, self._clock, self._terms = chain, hasher, clock, terms
 
     async def take(self, offer: Offer, sent: SentPayment) -> Sale | Reply:
         """The sale that this payment opens; or its answer, where that was made before and not received.
@@ -117,85 +104,6 @@ class Sales:
         asked = self._quotes.named(offer, named.name, named.asked_at_us, named.token, self._clock.now_us())
         return await self._paid(asked, await self._transfers.claimed(named.claim, asked), None, "v2")
 
-    async def _paid(
-        self, asked: PaymentRequirement, offered: Offered, identifier: str | None, dialect: str
-    ) -> Sale | Reply:
-        payment_id = await self._payment_id(offered, asked, identifier)
-        asked = replace(asked, payment_id=payment_id, task_id=payment_id)
-        wanted = Wanted(payment_id, offered.payer, asked.input_hash, identifier)
-        begun = await self._deliveries.begin(wanted)
-        if isinstance(begun, Reply):
-            return begun
-        try:
-            receipt = await self._gate.purchase(asked, offered)
-            if receipt.void:
-                raise SettlementPending(receipt.payment_id)  # its block was undone; the chain may take it again
-        except (PaymentRefused, QuoteExpired):
-            await self._deliveries.undo(begun)
-            raise
-        except BaseException:
-            await asyncio.shield(self._deliveries.give_back(begun))
-            raise
-        return Sale(receipt, asked.price_usd_nanos, begun, dialect, asked.resource)
-
-    async def bought(self, offer: Offer, payer: str) -> Reply | None:
-        """What this payer was answered to the same request. Raises RequestInProgress while that is at work."""
-        return await self._deliveries.bought(payer, offer.input_hash)
-
-    @contextlib.asynccontextmanager
-    async def at_work(self, sale: Sale) -> AsyncIterator[None]:
-        """Keeps the right while the work lasts. Whatever is raised means that it came to nothing."""
-        renewing = asyncio.create_task(self._renew(sale.begun))
-        try:
-            yield
-        except BaseException:
-            await asyncio.shield(self._deliveries.give_back(sale.begun))
-            raise
-        finally:
-            renewing.cancel()
-
-    async def hold(self, sale: Sale) -> Hold:
-        """The price, held in the purse while the work lasts. Raises PaymentRefused where too little is left."""
-        try:
-            return await self._spend.reserve(
-                tenant_id="public",
-                budgets=[share(sale.purse_id)],
-                amount_usd_nanos=sale.price_usd_nanos,
-                lease_s=LEASE_S * 2,
-            )
-        except BudgetRefused as refusal:
-            raise PaymentRefused("INSUFFICIENT_FUNDS", "the receipt has too little left") from refusal
-
-    async def charge(self, sale: Sale, hold: Hold) -> None:
-        """The work is done: the price goes to the operator, with the sale's economic event."""
-        event = EventDraft(
-            kind="paid_task",
-            tenant_id=OPERATOR,
-            request_id=sale.begun.id,
-            revenue_usd_nanos=sale.price_usd_nanos,
-            receipt_id=sale.receipt.id,
-            payment_id=sale.receipt.payment_id,
-            decision="allowed",
-            evidence_status="present",
-            trace={"resource": sale.resource},
-        )
-        with contextlib.suppress(HoldEnded):  # swept while this process slept: the node bears it
-            await self._spend.capture(
-                hold.id, sale.price_usd_nanos, fence=hold.fence, to_account=tenant_account(OPERATOR), event=event
-            )
-
-    async def release(self, hold: Hold) -> None:
-        with contextlib.suppress(HoldEnded, Unavailable):  # the sweeper ends it
-            await self._spend.release(hold.id, fence=hold.fence)
-
-    async def done(self, sale: Sale, reply: Reply | None) -> None:
-        """The work is done. `reply` is kept until the payer had it; None for what was streamed."""
-        with contextlib.suppress(ClaimLost):
-            await self._deliveries.done(sale.begun, reply)
-
-    async def sent(self, sale: Sale, received: bool) -> None:
-        await self._deliveries.sent(sale.begun, received)
-
     async def _proved(self, asked: PaymentRequirement, sent: SentPayment) -> Offered:
         """The payment, signed by its payer. Of a transfer, which is public, the chain says who that is."""
         if sent.scheme == "onchain":
@@ -207,28 +115,46 @@ class Sales:
             raise PaymentRefused("INVALID_SIGNATURE", "the signature is not the payer's over these terms")
         return offered
 
+    async def _paid(
+        self, asked: PaymentRequirement, offered: Offered, identifier: str | None, dialect: str
+    ) -> Sale | Reply:
+        payment_id = await self._payment_id(offered, asked, identifier)
+        asked = replace(asked, payment_id=payment_id, task_id=payment_id)
+        begun = await self._deliveries.begin(Wanted(payment_id, offered.payer, asked.input_hash, identifier))
+        if isinstance(begun, Reply):
+            return begun
+        try:
+            receipt = await self._received(asked, offered)
+            if receipt.void:
+                raise SettlementPending(receipt.payment_id)  # its block was undone; the chain may take it again
+        except (PaymentRefused, QuoteExpired):
+            await self._deliveries.undo(begun)
+            raise
+        except BaseException:
+            await asyncio.shield(self._deliveries.give_back(begun))
+            raise
+        return self._sale(asked, receipt, begun, dialect)
+
+    async def _received(self, asked: PaymentRequirement, offered: Offered) -> Receipt:
+        """What is paid fills the receipt's purse, and the work takes from there what it comes to."""
+        intent = await self._intents.open(asked, fills_purse=True)
+        standing = await self._journal.of_payment(asked.payment_id)
+        if standing is not None and standing.point not in UNPAID_POINTS and standing.payer == offered.payer:
+            return await self._intents.ended(self._intents.asked(intent), standing)
+        return await self._intents.take(intent, asked, offered)
+
     async def _spent(self, asked: PaymentRequirement, sent: SentPayment) -> Sale | Reply:
         """A sale paid by what is left of an earlier payment; the work's hold says whether that suffices."""
-        spend = read_spend(sent, asked)
-        receipt = await self._book.get(spend.receipt_id)
-        if receipt is None or not await self._signed(receipt, spend, asked):
-            # A foreign receipt and a missing one look the same.
-            raise PaymentRefused("INVALID_SIGNATURE", "the signature is not this receipt's payer's over this spend")
+        spend, receipt = await self._spends.checked(asked, sent)
         if asked.expired(self._clock.now_us()):
             raise QuoteExpired
-        if receipt.void:
-            raise SettlementPending(receipt.payment_id)
-        await self._book.check_remembered(receipt)
         name = f"{receipt.id}:{spend.counter}"
         wanted = Wanted(name, receipt.payer, asked.input_hash, identifier_of(sent), receipt.id, spend.counter)
         begun = await self._deliveries.begin(wanted)
-        if isinstance(begun, Reply):
-            return begun
-        return Sale(receipt, asked.price_usd_nanos, begun, sent.dialect, asked.resource)
+        return begun if isinstance(begun, Reply) else self._sale(asked, receipt, begun, sent.dialect)
 
-    async def _signed(self, receipt: Receipt, spend: ReceiptSpend, asked: PaymentRequirement) -> bool:
-        digests = (spend.digest(asked, self._chain.chain_id, did) for did in self._keys.dids)
-        return await signed_any(self._chain, receipt.payer, digests, spend.signature)
+    def _sale(self, asked: PaymentRequirement, receipt: Receipt, begun: Begun, dialect: str) -> Sale:
+        return Sale(receipt, asked.price_usd_nanos, begun, dialect, asked.resource, self._terms)
 
     async def _payment_id(self, offered: Offered, asked: PaymentRequirement, identifier: str | None) -> str:
         """One authorisation for one request has one id, which only the node can make and the payer gets to know.
@@ -239,10 +165,4 @@ class Sales:
         if identifier is not None and (named := await self._deliveries.named(offered.payer, identifier)):
             return named
         parts = (offered.network, offered.asset, offered.payer, offered.nonce, asked.resource, asked.input_hash)
-        return "pay_" + self._keys.keyed_hash(b"purchase\n" + "\n".join(parts).encode())[:32]
-
-    async def _renew(self, begun: Begun) -> None:
-        while True:
-            await asyncio.sleep(LEASE_S / 3)
-            with contextlib.suppress(Unavailable, ClaimLost):
-                await self._deliveries.renew(begun)
+        return "pay_" + self._hasher.keyed_hash(b"purchase\n" + "\n".join(parts).encode())[:32]

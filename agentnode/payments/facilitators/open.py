@@ -9,7 +9,7 @@ from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.routes import Routes
 
 
-class Facilitator:
+class OpenFacilitator:
     """One LocalFacilitator a network; the node's own answers for what names none of them."""
 
     def __init__(self, own: LocalFacilitator, elsewhere: Mapping[str, LocalFacilitator], routes: Routes) -> None:
