@@ -63,13 +63,7 @@ class Overview:
 def wanted_of(given: Mapping[str, str | None]) -> Wanted:
     """What a query asks for. Raises InvalidInput naming the parameter that is off or unknown."""
     given = {name: value for name, value in given.items() if value not in (None, "")}
-    unknown = set(given) - {
-        *("status", "payer", "payee", "payment_id", "tx_hash", "via"),
-        "since",
-        "until",
-        "limit",
-        "cursor",
-    }
+    unknown = set(given) - _FILTERS
     if unknown:
         raise InvalidInput(min(unknown), "is no filter of payments")
     points = tuple(point.strip() for point in str(given.get("status") or "").split(",") if point.strip())

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentnode.payments import read_rate, refused
 from agentnode.sell.opening import opened
-from agentnode.sell.paid import Paid, Price
+from agentnode.sell.paid import Paid, RoutePrice
 from agentnode.settings import load
 from ledger.errors import AgentNodeError, InvalidInput, Unavailable
 
@@ -65,7 +65,7 @@ class PaidRoutes:
         finally:
             self._paid = None
 
-    def _price_of(self, scope: Scope) -> Price | None:
+    def _price_of(self, scope: Scope) -> RoutePrice | None:
         asked, paths = scope.get("method", "GET").replace("HEAD", "GET"), _paths(scope)
         for method, pattern, price in self._prices:
             if method in (None, asked) and any(_fits(pattern, path) for path in paths):
@@ -73,14 +73,14 @@ class PaidRoutes:
         return None
 
 
-def _priced(route: str, usd: str) -> tuple[str | None, str, Price]:
+def _priced(route: str, usd: str) -> tuple[str | None, str, RoutePrice]:
     found = _ROUTE.fullmatch(route)
     if found is None:
         raise InvalidInput("prices", f"has {route[:80]!r}, which is not of the form METHOD /path")
     rate = read_rate(usd, f"prices[{route}]")
     if not rate.usd_nanos:
         raise InvalidInput(f"prices[{route}]", "must be above 0: what is free needs no price")
-    return found[1], found[2], Price(rate, f"{route}, {rate.terms}.")
+    return found[1], found[2], RoutePrice(route, rate)
 
 
 def _paths(scope: Scope) -> set[str]:

@@ -15,7 +15,7 @@ from agentnode.payments import (
     LONGEST_KEPT,
     HttpGate,
     Offer,
-    Rate,
+    Pricing,
     Reply,
     Sale,
     disconnected,
@@ -30,12 +30,13 @@ MAX_BODY_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
-class Price:
-    rate: Rate
-    description: str
+class RoutePrice:
+    what: str
+    """is sold, as the offer says it"""
+    pricing: Pricing
 
 
-PriceOf = Callable[[Scope], Price | None]
+PriceOf = Callable[[Scope], RoutePrice | None]
 """What a request costs; None: nothing. It may refuse one."""
 
 
@@ -53,7 +54,7 @@ class Paid:
             return await self._app(scope, receive, send)
         try:
             raw = await _body(receive)
-            offer = self._offer(price, scope, raw)
+            offer = await self._offer(price, scope, raw)
             sale = await self._gate.take(offer, scope["headers"])
         except AgentNodeError as refusal:
             return await refused(refusal).send(send)
@@ -70,13 +71,13 @@ class Paid:
             await refused(failure, sale.headers).send(send)
         return None
 
-    def _offer(self, price: Price, scope: Scope, raw: bytes) -> Offer:
+    async def _offer(self, price: RoutePrice, scope: Scope, raw: bytes) -> Offer:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"]
-        priced = price.rate.price(raw.decode(errors="replace"))
+        priced = await price.pricing.of(raw.decode(errors="replace"), {})
         return Offer(
             price_usd_nanos=priced.usd_nanos,
             resource=self._origin + path + (f"?{query.decode('latin-1')}" if query else ""),
-            description=f"{price.description} {priced.says}".strip(),
+            description=f"{price.what}, {price.pricing.terms}. {priced.says}".strip(),
             price_version=priced.version,
             input_hash=request_hash(scope["method"], path, query, raw),
         )

@@ -11,8 +11,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentnode.payments import HttpGate, PaymentsAbsent, Rate, read_rate
-from agentnode.sell.paid import Paid, Price
-from agentnode.sell.wrapped import QUIET_TIMEOUT_S, WrappedApi, checked_base
+from agentnode.sell.paid import Paid, RoutePrice
+from agentnode.sell.proxy import QUIET_TIMEOUT_S, ApiProxy, checked_base
 from ledger.errors import InvalidInput
 
 PREFIX = "/wrapped"
@@ -71,7 +71,7 @@ class Wrapped:
     """The APIs, opened; `gate` is None on a node without a chain, which cannot be paid."""
 
     def __init__(self, wraps: Sequence[Wrap], gate: HttpGate | None, origin: str) -> None:
-        self._apis = [(wrap, WrappedApi(wrap.url, wrap.headers, wrap.path, wrap.quiet_timeout_s)) for wrap in wraps]
+        self._apis = [(wrap, ApiProxy(wrap.url, wrap.headers, wrap.path, wrap.quiet_timeout_s)) for wrap in wraps]
         self._gate, self._origin = gate, origin
 
     def routes(self) -> list[Route]:
@@ -86,10 +86,10 @@ class Wrapped:
         for _, api in self._apis:
             await api.close()
 
-    def _sold(self, wrap: Wrap, api: WrappedApi, gate: HttpGate) -> ASGIApp:
-        price = Price(wrap.rate, f"{wrap.description}, {wrap.rate.terms}.")
+    def _sold(self, wrap: Wrap, api: ApiProxy, gate: HttpGate) -> ASGIApp:
+        price = RoutePrice(wrap.description, wrap.rate)
 
-        def price_of(scope: Scope) -> Price:
+        def price_of(scope: Scope) -> RoutePrice:
             api.target(scope)  # what leads nowhere has no price
             return price
 

@@ -240,7 +240,7 @@ OPENS = {
     "agentnode/payments/settling/broadcaster.py": "the operator's rpc_url",
     "agentnode/payments/compliance.py": "the operator's compliance_url",
     "agentnode/payments/schemes/signer.py": "the operator's rpc_url",
-    "agentnode/sell/wrapped.py": "the operator's wraps; no path leads to another host",
+    "agentnode/sell/proxy.py": "the operator's wraps; no path leads to another host",
     "engine/providers/upstream_http.py": "the operator's upstreams",
     "trust/chain.py": "the operator's rpc_url",
     "trust/guarded_transport.py": "the guard itself",

@@ -39,7 +39,7 @@ _PROXYS = re.compile(rb"forwarded|x-forwarded(-.*)?|x-real-ip|x-original-ur[il]|
 _PLAIN_PATH = re.compile(rb"/[\x21-\x7e]*")
 
 
-class WrappedApi:
+class ApiProxy:
     """`headers` are the seller's own, put into each request in the place of the caller's of that name."""
 
     def __init__(
