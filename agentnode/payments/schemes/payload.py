@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, InputChanged, PaymentRefused, QuoteUnknown
@@ -61,27 +61,6 @@ class SentPayment:
 
     def _named(self, member: str) -> str:
         return str((self.accepted if self.is_v2 else self._outer).get(member, ""))
-
-
-class Offered(Protocol):
-    """What a payer offers of any scheme: one transfer, made or to be made. Payer, asset and nonce name it for good."""
-
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def network(self) -> str: ...
-    @property
-    def asset(self) -> str: ...
-    @property
-    def payer(self) -> str: ...
-    @property
-    def payee(self) -> str: ...
-    @property
-    def amount_atomic(self) -> int: ...
-    @property
-    def valid_before_s(self) -> int: ...
-    @property
-    def nonce(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import and_, or_
 from sqlmodel import col, select
 
-from agentnode.payments.schemes.payload import Offered
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, JournalMark, Settlement, SettlementAttempt
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
@@ -30,6 +30,27 @@ class Wanted:
     until_us: int | None = None
     after: tuple[int, str] | None = None
     limit: int = 50
+
+
+class Offered(Protocol):
+    """What a payer offers of any scheme: one transfer, made or to be made. Payer, asset and nonce name it for good."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def network(self) -> str: ...
+    @property
+    def asset(self) -> str: ...
+    @property
+    def payer(self) -> str: ...
+    @property
+    def payee(self) -> str: ...
+    @property
+    def amount_atomic(self) -> int: ...
+    @property
+    def valid_before_s(self) -> int: ...
+    @property
+    def nonce(self) -> str: ...
 
 
 class Entries:

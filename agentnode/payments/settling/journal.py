@@ -21,8 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from agentnode.payments.errors import PaymentRefused, QuoteExpired
-from agentnode.payments.schemes.payload import Offered
-from agentnode.payments.settling.entries import Entries, attempts_in
+from agentnode.payments.settling.entries import Entries, Offered, attempts_in
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database

@@ -13,8 +13,9 @@ from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.onchain import DirectTransfer, check_transfer
-from agentnode.payments.schemes.payload import Authorization, Offered, check_terms
+from agentnode.payments.schemes.payload import Authorization, check_terms
 from agentnode.payments.schemes.transfers import Transfers
+from agentnode.payments.settling.entries import Offered
 from agentnode.payments.settling.journal import Journal
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement
 from ledger.clock import SECOND_US, Clock, seconds

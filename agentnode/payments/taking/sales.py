@@ -14,8 +14,9 @@ from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.receipts.spends import Spends
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
 from agentnode.payments.schemes.onchain import NamedClaim, read_claim
-from agentnode.payments.schemes.payload import Offered, SentPayment, check_token, read_authorization
+from agentnode.payments.schemes.payload import SentPayment, check_token, read_authorization
 from agentnode.payments.schemes.transfers import Transfers
+from agentnode.payments.settling.entries import Offered
 from agentnode.payments.settling.journal import Journal
 from agentnode.payments.tables import UNPAID_POINTS
 from agentnode.payments.taking.deliveries import Begun, Deliveries, Wanted
