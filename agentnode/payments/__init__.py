@@ -1,7 +1,7 @@
 """Being paid: requirement, payload, settlement journal, signer's queue, receipt."""
 
 from agentnode.payments.asking.pricing import Count, Priced, Pricing, Quoted, Rate, read_rate
-from agentnode.payments.asking.requirement import Offer, PaymentRequirement, Terms, request_hash
+from agentnode.payments.asking.requirement import Offer, PaymentRequirement, request_hash
 from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from agentnode.payments.errors import (
     PaymentNeeded,
@@ -11,12 +11,9 @@ from agentnode.payments.errors import (
     QuoteExpired,
     SettlementPending,
     SignInNeeded,
-    SignInRefused,
 )
 from agentnode.payments.overview import Overview, wanted_of
-from agentnode.payments.receipts.balance import ReceiptBalances
 from agentnode.payments.receipts.receipt import RECEIPT_TYP, Receipt
-from agentnode.payments.receipts.refunds import Refunded, Refunds
 from agentnode.payments.schemes.onchain import NamedClaim, claim_of
 from agentnode.payments.settling.journal import Journal
 from agentnode.payments.taking.deliveries import LONGEST_KEPT
@@ -49,17 +46,12 @@ __all__ = [
     "Quoted",
     "Rate",
     "Receipt",
-    "ReceiptBalances",
-    "Refunded",
-    "Refunds",
     "Reply",
     "Sale",
     "SettlementPending",
     "SignInNeeded",
-    "SignInRefused",
     "SignIns",
     "TaskGate",
-    "Terms",
     "claim_of",
     "disconnected",
     "read_rate",

@@ -13,8 +13,9 @@ import pytest
 from eth_account import Account
 from test_offers_read import NOW_S, PAYEE, USDC
 
-from agentnode.payments import Offer, PaymentRefused, Terms
+from agentnode.payments import Offer, PaymentRefused
 from agentnode.payments.asking.quotes import Quotes
+from agentnode.payments.asking.requirement import Terms
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
 from agentnode.payments.schemes.payload import Authorization, check_terms, check_token, read_authorization
 from agentnode.payments.taking.headers import read_payment

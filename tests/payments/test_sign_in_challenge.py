@@ -11,7 +11,7 @@ from eth_account.messages import encode_defunct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnode.payments import SignInRefused
+from agentnode.payments.errors import SignInRefused
 from agentnode.payments.taking.sign_in import signed_digest
 from agentnode.payments.taking.sign_in_challenge import LIFE_S, NAME, Challenges, Proof
 from ledger.clock import SECOND_US
