@@ -138,7 +138,7 @@ async def test_an_expired_quote_is_refused_before_anything_is_signed(
     world: World, database: Database, tmp_path: Any
 ) -> None:
     """A price holds for as long as it says, not longer."""
-    later = world.payments.task_gate
+    later = world.payments.intents
 
     class Late:
         def now_us(self) -> int:
