@@ -30,7 +30,7 @@ def router(models: Models, needs: Needs) -> APIRouter:
 
     @routes.post("/compare")
     async def compared(body: JsonBody, caller: Caller = reads) -> Response:
-        asked = Asked.parse(body)
+        asked = CompareRequest.parse(body)
         chosen = [model for model in models.all() if asked.wants(model)]
         return Response(
             orjson.dumps(
@@ -43,7 +43,7 @@ def router(models: Models, needs: Needs) -> APIRouter:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompareRequest:
     """What is compared: the size of the work, and which models."""
 
     input_tokens: int
@@ -53,7 +53,7 @@ class Asked:
     exclude_providers: frozenset[str]
 
     @classmethod
-    def parse(cls, body: dict[str, Any]) -> Asked:
+    def parse(cls, body: dict[str, Any]) -> CompareRequest:
         """Raises InvalidInput naming the field."""
         for name in body:
             if name not in _FIELDS:
@@ -89,7 +89,7 @@ def provider(upstream: Upstream, models: Models) -> dict[str, Any]:
     }
 
 
-def comparison(compared: list[Compared], asked: Asked) -> dict[str, Any]:
+def comparison(compared: list[Compared], asked: CompareRequest) -> dict[str, Any]:
     chosen = picks(compared, asked.output_tokens)
     return {
         "object": "provider_comparison",

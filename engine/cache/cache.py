@@ -16,7 +16,7 @@ from engine.cache.nearest import Nearest
 from engine.cache.reading import Reading, plain, read
 from engine.cache.rows import Keys
 from engine.cache.settings import CacheSettings
-from engine.cache.store import Answer, Kept, Store
+from engine.cache.store import Kept, NewAnswer, Store
 from engine.cache.tally import Tally
 from engine.cache.vectors import Embeds, EmbedsHere, Offline
 from engine.catalog import Model
@@ -106,7 +106,7 @@ class Cache:
         try:
             vector = await self._vector(asked)
             near = (read(asked.words).mark, vector) if asked.words and vector is not None else None
-            answer = Answer(asked.words, body, provider, model, cost_usd_nanos, near)
+            answer = NewAnswer(asked.words, body, provider, model, cost_usd_nanos, near)
             return await self._store.put(self._keys(asked), answer, ttl_s)
         except Exception as error:
             _log.warning("an answer could not be kept: %s", type(error).__name__)

@@ -31,7 +31,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NewAnswer:
     """What is to be kept, and the mark and vector of its question where it may be found by nearness."""
 
     words: str | None
@@ -70,7 +70,7 @@ class Store:
         async with self._database.read() as session:
             return await self._vault.range(session, tenant_id, _questions(scope, family_hash), after_seq)
 
-    async def put(self, keys: Keys, answer: Answer, ttl_s: int | None) -> bool:
+    async def put(self, keys: Keys, answer: NewAnswer, ttl_s: int | None) -> bool:
         """Keep it in place of the same question's, and let the least recently used ones go; False if it is not kept."""
         content = orjson.dumps({"words": answer.words, "body": answer.body})
         if len(content) > MOST_ANSWER_BYTES:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from ledger.accounts.policy import OwnerBudget
+from ledger.accounts.scopes import ANONYMOUS, OPERATOR
 from ledger.clock import SECOND_US
 from ledger.money import MAX_USD_NANOS
 from ledger.spend import NewBudget
@@ -51,7 +52,7 @@ def owner_budget(tenant_id: str, budget: OwnerBudget, periods: Periods) -> NewBu
 
 def promotion_budget(day: str, limit_usd_nanos: int) -> NewBudget:
     """What the node gives away in a day."""
-    return NewBudget(f"promotion:{day}", "node", "promotion", limit_usd_nanos, day)
+    return NewBudget(f"promotion:{day}", OPERATOR, "promotion", limit_usd_nanos, day)
 
 
 def open_budget(tenant_id: str) -> NewBudget:
@@ -80,4 +81,4 @@ def funds_budget(tenant_id: str, session_id: str, test: bool) -> NewBudget:
 
 def receipt_budget(receipt_id: str) -> NewBudget:
     """What a payer without a key has paid and not used: money, made empty. All of them share one tenant."""
-    return NewBudget(f"receipt:{receipt_id}", "public", "receipt", 0)
+    return NewBudget(f"receipt:{receipt_id}", ANONYMOUS.tenant_id, "receipt", 0)

@@ -55,7 +55,7 @@ class Funding:
 
 
 @dataclass(frozen=True)
-class Usage:
+class SessionUsage:
     """What a session's requests came to. Cached answers are requests too."""
 
     requests: int
@@ -182,7 +182,7 @@ class Sessions:
         _, _, session_id = movement.to_account.partition(":")
         return Funding(movement.id, session_id, movement.usd_nanos, movement.from_account)
 
-    async def usage(self, tenant_id: str, session_id: str) -> Usage:
+    async def usage(self, tenant_id: str, session_id: str) -> SessionUsage:
         """Raises NotFound for a session of another tenant too."""
         asked = select(
             func.count(func.distinct(EconomicEvent.request_id)),
@@ -197,7 +197,7 @@ class Sessions:
         async with self._database.read() as session:
             await self._read(session, tenant_id, session_id)
             requests, hits, read, written = (await (await session.connection()).execute(asked)).one()
-        return Usage(int(requests), int(hits), int(read), int(written))
+        return SessionUsage(int(requests), int(hits), int(read), int(written))
 
     async def note_refused(self, session_id: str) -> None:
         """A call was refused for lack of the session's room: it is exhausted until it is funded."""
