@@ -55,7 +55,9 @@ def open_tasks(
 ) -> Tasks:
     """`resource` is the URL that is paid for and signed in to; `about` says what the extended card adds."""
     settings, database, vault, clock, keys = ground.settings, ground.database, ground.vault, ground.clock, ground.keys
-    outbox = Outbox(database, clock, "push", Rates(settings.push_per_minute, settings.push_per_minute_to_host))
+    outbox = Outbox(
+        database, clock, "push", Rates(tenant=settings.push_per_minute, host=settings.push_per_minute_to_host)
+    )
     pushes = PushConfigs(database, vault, clock, outbox, ground.web)
     runtime = TaskRuntime(database, vault, clock, ground.idempotency, ground.owner, gate, skills, resource, pushes)
     schemes = security_schemes(settings.url, signs_in=gate is not None)
