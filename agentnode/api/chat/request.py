@@ -13,9 +13,9 @@ from ledger.accounts import Account, tightest
 from ledger.errors import InvalidInput
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatOrder:
-    """What the engine is asked for on an account, and how its answer is sent."""
+    """What the engine is asked for on an account, and how its answer is sent. (Frozen it would be slower to make.)"""
 
     request: CompletionRequest
     account: Account
