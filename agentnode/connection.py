@@ -45,6 +45,10 @@ class Connection(HttpToolsProtocol):
         if self._head_bytes > self.most_head_bytes:
             self._refuse(f"has a head of more than {self.most_head_bytes} bytes")
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # else it is a trailer, which uvicorn would put among the headers
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head, self._heads, self._head_bytes = False, self._heads + 1, 0
         self._no_more_patience()

@@ -67,7 +67,7 @@ class _Examination:
     checks: list[Check] = field(default_factory=list)
 
     def hold(self, rule: str, ok: bool, name: str, seen: Any, severity: Literal["error", "warning"] = "error") -> bool:
-        self.checks.append(Check(rule, ok, severity, name, shown(seen)))
+        self.checks.append(Check(rule, ok, severity, shown(name), shown(seen)))
         return ok
 
     @property

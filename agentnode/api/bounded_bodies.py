@@ -37,6 +37,8 @@ class BoundedBodies:
                     message = await receive()
             except TimeoutError:
                 raise BodyTooSlow(f"the whole of a body must come within {self._within_s:g} s") from None
+            if more and message["type"] == "http.disconnect":  # else it is a bug of ours to the log
+                raise InvalidInput("body", "broke off")
             more = message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > most:

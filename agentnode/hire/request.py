@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,8 @@ from ledger.money import usd_nanos
 DEFAULT_CATEGORY = "agent_hire"
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MAX_MESSAGE = 200_000
+_HALF = re.compile(r"[\ud800-\udfff]")
+"""Of a surrogate pair: JSON can say it, and no A2A message carries it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def _message(value: Any) -> str:
         parts = value.get("parts")
         texts = [part.get("text") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
         value = "\n".join(text for text in texts if isinstance(text, str))
-    if not isinstance(value, str) or not value.strip() or len(value) > _MAX_MESSAGE:
+    if not isinstance(value, str) or not value.strip() or len(value) > _MAX_MESSAGE or _HALF.search(value):
         raise InvalidInput("message", f"must be a text of 1 to {_MAX_MESSAGE} characters, or an A2A message with one")
     return value
 
@@ -127,7 +131,16 @@ def _http(value: Any) -> HttpWork | None:
     method = value.get("method", "GET" if value.get("json") is None else "POST")
     if method not in _METHODS:
         raise InvalidInput("http.method", "must be one of " + ", ".join(_METHODS))
-    return HttpWork(_text(value, "url"), method, value.get("json"))
+    return HttpWork(_text(value, "url"), method, _sendable(value.get("json")))
+
+
+def _sendable(value: Any) -> Any:
+    """What is read as JSON cannot always be written as such again."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise InvalidInput("http.json", "must be JSON: no NaN, no half of a surrogate pair, nested less deep") from None
+    return value
 
 
 def _card_key(value: Any) -> Any:
@@ -142,6 +155,6 @@ def _text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name)
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > 2_048:
-        raise InvalidInput(name, "must be a text")
+    if not isinstance(value, str) or len(value) > 2_048 or not value.isprintable():
+        raise InvalidInput(name, "must be a text of at most 2048 printable characters")
     return value

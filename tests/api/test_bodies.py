@@ -103,7 +103,7 @@ async def test_a_body_comes_to_its_end_in_time_or_gives_its_room_back() -> None:
 
 
 async def test_no_route_waits_for_a_body_for_ever() -> None:
-    """What is behind the bound is told with the same 408, however much has come."""
+    """What is behind the bound is told with the same 408, however much has come; who leaves is no bug of ours."""
 
     async def reads(_scope: Scope, receive: Receive, _send: Send) -> None:
         while (await receive())["more_body"]:
@@ -116,8 +116,14 @@ async def test_no_route_waits_for_a_body_for_ever() -> None:
     async def unheard(_message: Message) -> None:
         raise AssertionError
 
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "path": "/"}
     with pytest.raises(BodyTooSlow):
-        await BoundedBodies(reads, within_s=0.01)({"type": "http", "path": "/"}, trickling, unheard)
+        await BoundedBodies(reads, within_s=0.01)(scope, trickling, unheard)
+    with pytest.raises(InvalidInput, match="broke off"):
+        await BoundedBodies(reads, within_s=60)(scope, gone, unheard)
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:

@@ -93,6 +93,7 @@ def test_an_unknown_field_warns_and_does_not_refuse() -> None:
     checks, draft = examine({**BODY, "prize": 1}, None)
     assert draft is not None
     assert [(check.rule, check.severity) for check in checks if not check.ok] == [("fields_known", "warning")]
+    assert all(check.field.isprintable() for check in examine({**BODY, "\ud800": 1}, None)[0])
 
 
 def test_name_skills_and_endpoint_come_from_the_card_where_the_body_has_none() -> None:
