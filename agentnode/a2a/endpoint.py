@@ -46,8 +46,11 @@ from agentnode.a2a.runtime import TaskRuntime
 from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from ledger.accounts import Caller
 from ledger.errors import AgentNodeError
+from trust.json_size import has_more_values
 
 MAX_BODY_BYTES = 1_000_000
+MOST_VALUES = 10_000
+"""In a body: the SDK makes an object of each, in Python, whenever its task is sent or read."""
 _HEADERS = (HTTP_EXTENSION_HEADER, LEGACY_HTTP_EXTENSION_HEADER)
 
 Authenticate = Callable[[Request], Awaitable[Caller]]
@@ -164,9 +167,12 @@ class _Around:
         try:
             # orjson bounds the nesting; the standard parser, which keeps large integers, recurses on the C stack.
             orjson.loads(raw)
-            return json.loads(raw, parse_constant=_refuse_number, parse_float=_finite)
+            body = json.loads(raw, parse_constant=_refuse_number, parse_float=_finite)
         except (ValueError, RecursionError):
             raise JSONParseError("the body is not JSON") from None
+        if raw.count(b",") >= MOST_VALUES and has_more_values(body, MOST_VALUES):
+            raise InvalidRequestError(f"the body has more than {MOST_VALUES} values")
+        return body
 
     def _refusal(self, error: A2AError) -> Response:
         if self._rpc:

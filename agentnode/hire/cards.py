@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from agentnode.hire.errors import SellerUnreachable
+from trust.json_size import has_more_values
 from trust.web import GuardedClient, Reply
 
 _WELL_KNOWN = "/.well-known/agent-card.json"
+_MOST_VALUES = 20_000
 
 
 def card_location(url: str) -> str:
@@ -30,7 +32,10 @@ class AgentCards:
         reply = await self._web.get(card_location(url), headers={"Accept": "application/json", "A2A-Version": "1.0"})
         if reply.status != 200:
             raise SellerUnreachable(f"its card answers {reply.status}; is the URL right?")
-        return read_object(reply, "card")
+        card = read_object(reply, "card")
+        if has_more_values(card, _MOST_VALUES):
+            raise SellerUnreachable(f"its card has more than {_MOST_VALUES} values")
+        return card
 
     async def check(self, url: str) -> None:
         """Raises AddressRefused where the URL leads, or may lead, inside; FetchFailed where its name has no address."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,13 +14,17 @@ from agentnode.hire.quote import whole_numbers
 from agentnode.payments import X402_EXTENSION_URIS
 from agentnode.payments.asking import task_metadata as x402
 from ledger.errors import AgentNodeError
+from trust.json_size import has_more_values
 from trust.web import GuardedClient
 
 if TYPE_CHECKING:
+    import httpx
     from a2a.client import Client
 
 ENDED_STATES = frozenset({"completed", "failed", "canceled", "rejected"})
 _STATE_PREFIX = "TASK_STATE_"
+_MOST_VALUES = 100_000
+"""In an answer; each takes the SDK some ten microseconds."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,9 @@ async def seller_of(card: Mapping[str, Any], web: GuardedClient, timeout_s: floa
     from a2a.client import ClientConfig, ClientFactory
     from a2a.client.card_resolver import parse_agent_card
 
-    async with httpx.AsyncClient(transport=web.transport(), timeout=timeout_s, trust_env=False) as http:
+    hooks: dict[str, list[Any]] = {"response": [check_size]}
+    transport = web.transport()
+    async with httpx.AsyncClient(transport=transport, timeout=timeout_s, trust_env=False, event_hooks=hooks) as http:
         # Polling: every seller can be asked again, and a connection that is cut loses nothing.
         config = ClientConfig(
             streaming=False,
@@ -131,6 +138,15 @@ async def seller_of(card: Mapping[str, Any], web: GuardedClient, timeout_s: floa
             # The SDK's parser changes what it is given.
             client = ClientFactory(config).create(parse_agent_card(copy.deepcopy(dict(card))))
         yield Seller(client)
+
+
+async def check_size(answer: httpx.Response) -> None:
+    """Raises SellerUnreachable for more values than the SDK could read while the node goes on."""
+    raw = await answer.aread()
+    if raw.count(b",") >= _MOST_VALUES:
+        with contextlib.suppress(ValueError, RecursionError):
+            if has_more_values(json.loads(raw), _MOST_VALUES):
+                raise SellerUnreachable(f"it answers with more than {_MOST_VALUES} values")
 
 
 @contextlib.contextmanager

@@ -71,12 +71,13 @@ async def test_bad_params_in_0_3_are_invalid_params(rpc03: Rpc, part: dict[str, 
         (b'{"jsonrpc":"2.0","id":1,"method":"Fly"}', "application/json", -32601),
         (b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{}}', "application/json", -32602),
         (b'"' + b"x" * 1_100_000 + b'"', "application/json", -32600),
+        (b'{"params":[' + b"1," * 10_000 + b"1]}", "application/json", -32600),
     ],
 )
 async def test_a_bad_body_is_refused(
     origin: str, http: httpx.AsyncClient, body: bytes, content_type: str, code: int
 ) -> None:
-    """Not JSON, not of JSON's media type, too large, no such method."""
+    """Not JSON, not of JSON's media type, too large, of too many values, no such method."""
     headers = {"Content-Type": content_type, "A2A-Version": "1.0"}
     answer = await http.post(f"{origin}/api/a2a", content=body, headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (200, code)

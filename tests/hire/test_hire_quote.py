@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 from hire_offers import PAYEE, TOKEN, USDC, accepts, required, version_1
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnode.hire.cards import AgentCards
 from agentnode.hire.errors import (
     AssetMismatch,
     HireRefused,
@@ -16,11 +18,14 @@ from agentnode.hire.errors import (
     OfferUnpayable,
     PayeeMismatch,
     PriceAboveMax,
+    SellerUnreachable,
 )
 from agentnode.hire.quote import check_quote, cost_usd_nanos, read_quote, whole_numbers
 from agentnode.hire.request import HireRequest, ListedTerms
+from agentnode.hire.seller import check_size
 from ledger.errors import InvalidInput
 from ledger.money import Asset
+from trust.web import Reply
 
 
 def test_a_price_is_read_from_both_versions() -> None:
@@ -164,3 +169,18 @@ def test_a_listed_price_below_the_smallest_unit_of_the_token_is_paid_with_one_un
         check_quote(one, ListedTerms("baz_1", "https://a/", price_usd_nanos=0), USDC, None)
     with pytest.raises(PriceAboveMax):
         check_quote(one, ListedTerms("baz_1", "https://a/", price_usd_nanos=1), USDC, 999)
+
+
+async def test_what_has_endless_values_is_not_read() -> None:
+    """The SDK makes an object of each, and the node would stand still: neither an answer nor a card."""
+    endless = b"[" + b"1," * 100_000 + b"1]"
+    with pytest.raises(SellerUnreachable, match="values"):
+        await check_size(httpx.Response(200, content=endless))
+    await check_size(httpx.Response(200, content=b'"' + b"," * 200_000 + b'"'))
+
+    class Web:
+        async def get(self, url: str, headers: Any) -> Reply:
+            return Reply(200, httpx.Headers(), b'{"skills":' + endless + b"}", url)
+
+    with pytest.raises(SellerUnreachable, match="values"):
+        await AgentCards(Web()).read("https://seller.example/")  # type: ignore[arg-type]
