@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ledger.errors import InvalidInput
 from ledger.money import usd_nanos
+from trust.networks import EMBEDDED, chain_id_of, network_of
 
 if TYPE_CHECKING:
     from ledger.accounts import Limits
 
-EMBEDDED_NETWORK = "eip155:31337"
 _LOOPBACK = ("127.0.0.1/32", "::1/128")
 
 _FROM_ENVIRONMENT = {
@@ -43,7 +43,7 @@ class Settings(BaseModel):
     chain: str = "embedded"
     database_url: str = ""
     rpc_url: str = ""
-    network: str = EMBEDDED_NETWORK
+    network: str = EMBEDDED
     origin: str = ""
     allow_nets: list[str] = []
     keystore_password: str = Field(default="", repr=False)
@@ -151,12 +151,12 @@ class Settings(BaseModel):
 
     @property
     def chain_id(self) -> int:
-        return int(self.network.removeprefix("eip155:"))
+        return chain_id_of(self.network)
 
     @property
     def has_test_money(self) -> bool:
         """Credits and funds of source `test` exist on chain 31337 only."""
-        return self.network == EMBEDDED_NETWORK
+        return self.network == EMBEDDED
 
     def default_limits(self, tenant_id: str) -> Limits:
         """Of a tenant whose policy says nothing."""
@@ -175,17 +175,17 @@ class Settings(BaseModel):
     @property
     def reachable_nets(self) -> list[str]:
         """Networks that strangers' URLs may reach: loopback too, where all of it is a demo on one machine."""
-        demo = self.network == EMBEDDED_NETWORK and self.host in ("127.0.0.1", "::1", "localhost")
+        demo = self.network == EMBEDDED and self.host in ("127.0.0.1", "::1", "localhost")
         return [*self.allow_nets, *(_LOOPBACK if demo and not self.allow_nets else ())]
 
     @property
     def confirmations(self) -> int:
-        return self.transfer_confirmations or (1 if self.network == EMBEDDED_NETWORK else 12)
+        return self.transfer_confirmations or network_of(self.network).confirmations
 
     @property
     def reorg_margin_s(self) -> int:
-        """How long after a payment's window its hold is kept, in case blocks are undone: 12 of Base's 2 s blocks."""
-        return 1 if self.network == EMBEDDED_NETWORK else 24
+        """How long after a payment's window its hold is kept, in case blocks are undone."""
+        return network_of(self.network).reorg_margin_s
 
 
 def load(environ: Mapping[str, str], file: Path | None = None, **said: Any) -> Settings:

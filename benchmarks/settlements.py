@@ -37,7 +37,6 @@ from agentnode.payments.compliance import Every
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Route, Routes
-from agentnode.payments.networks import EMBEDDED
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.schemes.overtaken import Overtaken
 from agentnode.payments.schemes.signer import PlanningSigner
@@ -54,6 +53,7 @@ from ledger.database import Database
 from ledger.money import Asset
 from ledger.work import Claims
 from trust.chain import ChainView
+from trust.networks import EMBEDDED
 
 ASSET = Asset(EMBEDDED, USDC, "USD Coin", "2", 6)
 _ROUNDS = 3

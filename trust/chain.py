@@ -31,6 +31,8 @@ _IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")
 
 SIGNATURE_GAS = 500_000
 LONGEST_SIGNATURE = 4_096
+MOST_BLOCKS_OF_LOGS = 2_000
+"""Public nodes refuse longer ranges; on Base it is over an hour."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class ChainView:
     def __init__(self, rpc_url: str, chain_id: int, *, timeout_s: float = 5.0) -> None:
         self.chain_id = chain_id
         self._rpc = JsonRpc(rpc_url, timeout_s)
+
+    @property
+    def network(self) -> str:
+        """In CAIP-2, `eip155:8453`."""
+        return f"eip155:{self.chain_id}"
 
     async def check_chain_id(self) -> None:
         """Raises ChainMismatch where another chain answers than the one configured."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from .artifacts import Artifact, artifact
 from .child import ChainChild
 from .errors import ChainExtraMissing, ChainNotStarted
-from .genesis import ACCOUNTS, CHAIN_ID, MULTICALL3, NETWORK, USDC
+from .genesis import ACCOUNTS, CHAIN_ID, MULTICALL3, USDC
 
 __all__ = [
     "ACCOUNTS",
     "CHAIN_ID",
     "MULTICALL3",
-    "NETWORK",
     "USDC",
     "Artifact",
     "ChainChild",

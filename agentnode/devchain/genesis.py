@@ -10,10 +10,11 @@ from typing import Any
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 
+from trust.networks import EMBEDDED, chain_id_of
+
 from .artifacts import artifact
 
-CHAIN_ID = 31337
-NETWORK = f"eip155:{CHAIN_ID}"
+CHAIN_ID = chain_id_of(EMBEDDED)
 GAS_LIMIT = 30_000_000
 # In every machine's past, since no block may be older than the one before it.
 TIMESTAMP_S = 1_700_000_000

@@ -17,10 +17,10 @@ from agentnode.hire.signed_terms import checked_offer
 from agentnode.hire.tables import HireCall
 from agentnode.hire.wallet import SignedPayment, Wallets, sign_payment
 from agentnode.payments.asking import task_metadata as x402
-from agentnode.payments.networks import chain_id_of
 from ledger.errors import AgentNodeError
 from ledger.ids import new_id
 from ledger.money import Asset
+from trust.networks import chain_id_of
 from trust.web import GuardedClient
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Any
 
 from agentnode.hire.errors import AssetMismatch, NetworkMismatch, OfferUnpayable, PayeeMismatch, PriceAboveMax
 from agentnode.hire.request import ListedTerms
-from agentnode.payments.networks import v1_name
 from ledger.errors import InvalidInput
 from ledger.money import Asset
+from trust.networks import network_of
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _UINT = re.compile(r"[0-9]{1,78}")
@@ -49,7 +49,7 @@ def read_quote(required: Any, asset: Asset) -> Quote:
     exact = [entry for entry in entries if entry.get("scheme") == "exact" and _is_authorization(entry)]
     if not exact:
         raise OfferUnpayable("the seller takes no payment by the exact scheme with an EIP-3009 authorisation")
-    names = {asset.network} if version == 2 else {asset.network, v1_name(asset.network)}
+    names = {asset.network} if version == 2 else {asset.network, network_of(asset.network).v1_name}
     here = [entry for entry in exact if entry.get("network") in names]
     if not here:
         raise NetworkMismatch(f"the seller is not paid on {asset.network}, where this node pays")

@@ -23,7 +23,7 @@ from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.open import OpenFacilitator
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Routes
-from agentnode.payments.networks import EMBEDDED, chain_id_of, check_decimals, gas_from_faucet, usdc_of, usdt_of
+from agentnode.payments.networks import check_decimals, gas_from_faucet, usdc_of, usdt_of
 from agentnode.payments.receipts.balance import ReceiptBalances
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.refunds import Refunds
@@ -51,6 +51,7 @@ from ledger.clock import Clock
 from ledger.money import Asset, usd_nanos
 from trust.chain import ChainView
 from trust.errors import WalletExists
+from trust.networks import EMBEDDED, chain_id_of
 from trust.web import GuardedClient
 
 if TYPE_CHECKING:

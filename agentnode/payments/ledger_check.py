@@ -14,10 +14,8 @@ from ledger.database import Database
 from ledger.money import Asset, usd_exact
 from ledger.movements import Movement
 from ledger.spend import BudgetRow
-from trust.chain import ChainView
+from trust.chain import MOST_BLOCKS_OF_LOGS, ChainView
 from trust.chain_records import authorizations
-
-_BLOCKS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,8 @@ async def _paid_to(chain: ChainView, asset: Asset, payee: str, first: int) -> di
     """Amount and transaction of each authorised payment, by payer and nonce."""
     paid: dict[tuple[str, str], tuple[int, str]] = {}
     head = (await chain.head()).number
-    for start in range(first, head + 1, _BLOCKS_AT_ONCE):
-        logs = await chain.transfers_to(asset.address, payee, start, min(start + _BLOCKS_AT_ONCE - 1, head))
+    for start in range(first, head + 1, MOST_BLOCKS_OF_LOGS):
+        logs = await chain.transfers_to(asset.address, payee, start, min(start + MOST_BLOCKS_OF_LOGS - 1, head))
         for tx_hash in dict.fromkeys(log.tx_hash for log in logs):
             receipt = await chain.receipt(tx_hash)
             for end in authorizations(receipt, asset.address) if receipt is not None else ():

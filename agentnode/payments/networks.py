@@ -1,5 +1,4 @@
-"""The chains and tokens that a node can be paid on: Circle's where it is deployed, Tether's by setting, an embedded
-chain's own; and the names that x402 version 1 gave the chains."""
+"""The tokens a node can be paid in: Circle's where it is deployed, Tether's by setting, an embedded chain's own."""
 
 from __future__ import annotations
 
@@ -12,10 +11,7 @@ from ledger.errors import InvalidInput
 from ledger.money import Asset
 from trust.chain import ChainView
 from trust.errors import CallReverted, ChainUnavailable
-
-BASE = "eip155:8453"
-BASE_SEPOLIA = "eip155:84532"
-EMBEDDED = "eip155:31337"
+from trust.networks import BASE, BASE_SEPOLIA, EMBEDDED
 
 USDC = {
     BASE: Asset(BASE, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USD Coin", "2", 6),
@@ -23,19 +19,7 @@ USDC = {
 }
 """Circle's addresses; the embedded chain tells its own (`GET /devchain/info`)."""
 
-_V1_NAMES = {BASE: "base", BASE_SEPOLIA: "base-sepolia", EMBEDDED: "base-sepolia"}
-"""The reference client of version 1 knows no name for other chains, so the embedded one borrows a test net's."""
-
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-def chain_id_of(network: str) -> int:
-    """31337 of `eip155:31337`."""
-    return int(network.removeprefix("eip155:"))
-
-
-def v1_name(network: str) -> str:
-    return _V1_NAMES.get(network, network)
 
 
 async def usdc_of(network: str, rpc_url: str) -> Asset:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from agentnode.devchain import ACCOUNTS, CHAIN_ID, NETWORK
+from agentnode.devchain import ACCOUNTS, CHAIN_ID
 from agentnode.hire import AgentCards, Buyer, CardKeys, open_buyer
 from agentnode.payments.compliance import Compliance
 from bazaar import Bazaar
@@ -24,6 +24,7 @@ from ledger.spend import NewBudget, Spend
 from mandates import Mandates
 from trust.chain import ChainView
 from trust.keys import NodeKeys
+from trust.networks import EMBEDDED
 from trust.web import GuardedClient
 
 PAYEE = ACCOUNTS[1][0]
@@ -155,4 +156,4 @@ async def open_day(spend: Spend) -> str:
 
 def usdc(info: dict[str, Any]) -> Asset:
     token = info["usdc"]
-    return Asset(NETWORK, token["address"], token["name"], token["version"], token["decimals"])
+    return Asset(EMBEDDED, token["address"], token["name"], token["version"], token["decimals"])

@@ -19,15 +19,16 @@ from x402.mechanisms.evm.exact.server import ExactEvmScheme as Asking
 from x402.mechanisms.evm.signers import FacilitatorWeb3Signer
 from x402.schemas import AssetAmount
 
-from agentnode.devchain import ACCOUNTS, NETWORK
+from agentnode.devchain import ACCOUNTS
+from trust.networks import EMBEDDED
 
 
 def application(rpc_url: str, token: str, payee: str) -> FastAPI:
     signer = FacilitatorWeb3Signer(ACCOUNTS[8][1], rpc_url)
-    facilitator = x402Facilitator().register([NETWORK], Settling(signer))
-    server = x402ResourceServer(facilitator).register(NETWORK, Asking())
+    facilitator = x402Facilitator().register([EMBEDDED], Settling(signer))
+    server = x402ResourceServer(facilitator).register(EMBEDDED, Asking())
     price = AssetAmount(amount="10000", asset=token, extra={"name": "USD Coin", "version": "2"})
-    sold = {"accepts": {"scheme": "exact", "payTo": payee, "price": price, "network": NETWORK}}
+    sold = {"accepts": {"scheme": "exact", "payTo": payee, "price": price, "network": EMBEDDED}}
     app = FastAPI()
     paid = payment_middleware({"POST /report": sold, "POST /broken": sold}, server)
 

@@ -29,8 +29,7 @@ async def still(chain: ChainProcess, database: Database, tmp_path: Path) -> Any:
     """A world whose queue stands still: the journal moves by hand."""
     claims = Claims(database, SystemClock(), "by hand")
     async with opened(chain, database, tmp_path, queue_runs=False) as world:
-        address = world.payments.queue._sending.address
-        claim = await claims.claim("signer", address, 600)
+        claim = await claims.claim("signer", world.payments.queue._sending.name, 600)
         assert claim is not None
         yield world, claim
 

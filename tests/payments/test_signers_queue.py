@@ -6,16 +6,19 @@ import asyncio
 import itertools
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from payments_world import OpenWallets, opened, signed_payload
+from payments_world import OpenWallets, World, opened, signed_payload
 from rpc_proxy import LOSE_ANSWER, LOSE_REQUEST, Fate, RpcProxy, refused
 
 from agentnode.payments import PaymentRefused
-from agentnode.payments.settling.journal import Journal
+from agentnode.payments.schemes.exact import transfer_call
+from agentnode.payments.schemes.payload import read_authorization
+from agentnode.payments.settling.journal import Journal, Plan
 from agentnode.payments.settling.queue import SignerQueue
 from agentnode.payments.settling.sending import Sending
 from ledger.clock import SystemClock
@@ -91,6 +94,18 @@ async def test_a_restored_older_database_sells_no_payment_again(
     await restored.close()
 
 
+async def test_what_is_for_another_chain_is_not_signed_for_this_one(world: World) -> None:
+    """It stands in the same journal, without another carrier, and came first."""
+    payer, asked, journal = world.chain.funded("1"), await world.require(), world.payments.journal
+    payload = signed_payload(world.chain, payer, asked)
+    foreign = replace(read_authorization(payload, asked), network="eip155:137")
+    await journal.plan(Plan("pay_foreign", foreign, "0x" + transfer_call(foreign).hex(), 0))
+    await world.submit(asked, signed_payload(world.chain, payer, asked))
+    [foreign_entry] = [entry for entry in await world.journal() if entry.network == "eip155:137"]
+    assert (foreign_entry.point, foreign_entry.account_nonce) == ("planned", None)
+    assert world.usdc(payer.address) == 990_000
+
+
 async def test_who_does_not_lead_waits_until_there_is_something_new(database: Database) -> None:
     """Woken by an entry of its own while another process sends, it asks for the lease once, not as fast as it can."""
 
@@ -104,7 +119,7 @@ async def test_who_does_not_lead_waits_until_there_is_something_new(database: Da
     claims = LedElsewhere(database, clock, "other")
     journal = Journal(database, clock, claims, lambda name: None)
     journal.wake.set()
-    sending = cast(Sending, SimpleNamespace(address="0x00"))
+    sending = cast(Sending, SimpleNamespace(name="eip155:31337:0x00"))
     running = asyncio.create_task(SignerQueue(journal, sending, claims, clock).run())
     for _ in range(100):
         await asyncio.sleep(0)

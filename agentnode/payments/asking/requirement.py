@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentnode.payments.networks import v1_name
 from ledger.clock import SECOND_US
 from ledger.money import Asset
+from trust.networks import network_of
 
 SCHEMES = ("exact", "receipt", "onchain")
 """In the order in which they are offered."""
@@ -83,7 +83,7 @@ class PaymentRequirement:
         return now_us >= self.expires_at_us
 
     def network_name(self, version: int) -> str:
-        return v1_name(self.asset.network) if version == 1 else self.asset.network
+        return network_of(self.asset.network).v1_name if version == 1 else self.asset.network
 
     def in_token(self, address: str) -> PaymentRequirement:
         """The same price in the token of that address; in its own where there is no such alternative."""
@@ -135,7 +135,7 @@ class PaymentRequirement:
     def _accepts_v1(self) -> dict[str, Any]:
         return {
             "scheme": "exact",
-            "network": v1_name(self.asset.network),
+            "network": network_of(self.asset.network).v1_name,
             "maxAmountRequired": str(self.amount_atomic),
             "resource": self.resource,
             "description": self.description,

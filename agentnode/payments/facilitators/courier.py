@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
-from agentnode.payments.facilitators.routes import OWN, Routes
+from agentnode.payments.facilitators.routes import Routes
 from agentnode.payments.facilitators.words import Word
 from agentnode.payments.settling.journal import Journal, Mined
 from agentnode.payments.settling.proof import Proof, Unclear
@@ -69,8 +69,8 @@ class Courier:
                 left_us = claim.lease_until_us - self._clock.now_us()
                 if left_us < _LEASE_S * SECOND_US / 2:
                     claim = await self._claims.renew(claim, _LEASE_S)
-                for entry in await self._journal.open():
-                    if entry.via != OWN and entry.id not in self._busy:
+                for entry in await self._journal.carried():
+                    if entry.id not in self._busy:
                         self._busy[entry.id] = asyncio.create_task(self._carried(entry, claim))
                 await self._pause()
         finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agentnode.payments.networks import v1_name
 from ledger.clock import SECOND_US
+from trust.networks import network_of
 
 RECEIPT_TYP = "x402-receipt+jwt"
 
@@ -47,7 +47,7 @@ class Receipt:
             "success": not self.void,
             "errorReason": "reorged" if self.void else None,
             "transaction": self.tx_hash,
-            "network": v1_name(self.network) if version == 1 else self.network,
+            "network": network_of(self.network).v1_name if version == 1 else self.network,
             "payer": self.payer,
             "amount": str(self.amount_atomic),
             "receiptId": self.id,

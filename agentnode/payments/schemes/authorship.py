@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-from agentnode.payments.networks import chain_id_of
 from agentnode.payments.schemes.payload import Authorization
 from ledger.money import Asset
 from trust.chain import ChainView
 from trust.errors import SignatureInvalid
+from trust.networks import chain_id_of
 from trust.signatures import secp256k1
 
 _KEY_SIGNATURE = 2 + 2 * 65

@@ -8,11 +8,8 @@ from agentnode.payments.settling.journal import Journal, Mined
 from agentnode.payments.settling.proof import mined
 from ledger.clock import Clock, seconds
 from ledger.money import Asset
-from trust.chain import ChainView
+from trust.chain import MOST_BLOCKS_OF_LOGS, ChainView
 from trust.chain_records import TxReceipt
-
-BLOCKS_BACK = 2_000
-"""Public nodes refuse longer ranges of logs; on Base it is over an hour."""
 
 
 class Overtaken:
@@ -57,6 +54,6 @@ class Overtaken:
         return await signed_by(self._chain, offered.payer, digest, offered.signature)
 
     async def _used_in(self, offered: Authorization) -> TxReceipt | None:
-        first = max(0, (await self._chain.head()).number - BLOCKS_BACK)
+        first = max(0, (await self._chain.head()).number - MOST_BLOCKS_OF_LOGS)
         used_in = await self._chain.authorization_transaction(offered.asset, offered.payer, offered.nonce, first)
         return await self._chain.receipt(used_in) if used_in is not None else None

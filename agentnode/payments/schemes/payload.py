@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, InputChanged, PaymentRefused, QuoteUnknown
-from agentnode.payments.networks import v1_name
+from trust.networks import network_of
 
 MIN_WINDOW_LEFT_S = 6
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -123,8 +123,8 @@ def inner_of(payload: Any, asked: PaymentRequirement, scheme: str) -> dict[str, 
         _check_quote(accepted.get("extra"), asked)
     elif version == 1:
         named, network = outer.get("scheme"), outer.get("network")
-        if network not in (v1_name(asked.asset.network), asked.asset.network):
-            raise ChainIdMismatch(f"network is {network!r}, not {v1_name(asked.asset.network)}")
+        if network not in (network_of(asked.asset.network).v1_name, asked.asset.network):
+            raise ChainIdMismatch(f"network is {network!r}, not {network_of(asked.asset.network).v1_name}")
     else:
         raise PaymentRefused("SETTLEMENT_FAILED", "x402Version must be 1 or 2")
     if named != scheme:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from agentnode.payments.asking.requirement import PaymentRequirement
 from agentnode.payments.compliance import Compliance
 from agentnode.payments.errors import PaymentRefused, TransferUnmined
-from agentnode.payments.networks import chain_id_of
 from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.onchain import DirectTransfer, TransferClaim, claimed_id, senders
 from agentnode.payments.settling.ends import Ends
@@ -16,6 +15,7 @@ from agentnode.payments.settling.proof import Proof, mined
 from agentnode.payments.tables import Settlement
 from ledger.clock import SECOND_US, Clock
 from trust.chain import ChainView
+from trust.networks import chain_id_of
 
 _GIVEN_UP_AFTER_US = 600 * SECOND_US
 

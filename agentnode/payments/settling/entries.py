@@ -60,18 +60,29 @@ class Entries:
         self._database = database
         self._clock = clock
 
-    async def open(self, via: str | None = None, scheme: str = "exact") -> Sequence[Settlement]:
-        """Entries that have not reached an end, in order of arrival; those of one carrier, or all."""
-        waiting = select(Settlement).where(col(Settlement.point).in_(OPEN_POINTS), Settlement.scheme == scheme)
+    async def open(self, network: str, scheme: str = "exact") -> Sequence[Settlement]:
+        """Entries of one chain that our own queue is to bring to their end, in order of arrival."""
+        waiting = select(Settlement).where(
+            *(col(Settlement.point).in_(OPEN_POINTS), Settlement.via == "", Settlement.network == network),
+            Settlement.scheme == scheme,
+        )
+        async with self._database.read() as session:
+            return (await session.exec(waiting.order_by(col(Settlement.seq)))).all()
+
+    async def carried(self) -> Sequence[Settlement]:
+        """The same that other facilitators carry, of every chain."""
+        waiting = select(Settlement).where(
+            col(Settlement.point).in_(OPEN_POINTS), Settlement.via != "", Settlement.scheme == "exact"
+        )
         waiting = waiting.order_by(col(Settlement.seq))
-        if via is not None:
-            waiting = waiting.where(Settlement.via == via)
         async with self._database.read() as session:
             return (await session.exec(waiting)).all()
 
-    async def account_nonces(self) -> set[int | None]:
-        """Of the sending key: those that open entries were signed under."""
-        taken = select(Settlement.account_nonce).where(col(Settlement.point).in_(OPEN_POINTS), Settlement.via == "")
+    async def account_nonces(self, network: str) -> set[int | None]:
+        """Of the sending key on one chain: those that open entries were signed under."""
+        taken = select(Settlement.account_nonce).where(
+            col(Settlement.point).in_(OPEN_POINTS), Settlement.via == "", Settlement.network == network
+        )
         async with self._database.read() as session:
             return set((await session.exec(taken)).all())
 

@@ -1,4 +1,4 @@
-"""One queue per sending key, leased to one process, which walks the journal in order of arrival.
+"""One queue per sending key and chain, leased to one process, which walks the journal in order of arrival.
 
 Everything it knows stands in the journal, so that starting is the same as going on after a crash.
 """
@@ -44,7 +44,7 @@ class SignerQueue:
         while True:
             self._journal.wake.clear()  # who does not lead is woken by its own entries too
             try:
-                claim = await self._claims.claim("signer", self._sending.address, _LEASE_S)
+                claim = await self._claims.claim("signer", self._sending.name, _LEASE_S)
                 if claim is not None:
                     await self._lead(claim)
             except (Unavailable, ClaimLost) as reason:
@@ -78,7 +78,7 @@ class SignerQueue:
         What goes wrong with one stops none of the others, but that nothing new is sent behind a signed transaction
         of which it is not known whether the chain has it: account nonces go out in order.
         """
-        entries = await self._journal.open(via="")
+        entries = await self._journal.open(self._sending.network)
         planned = [entry for entry in entries if entry.point == "planned"]
         sure = await self._follow([entry for entry in entries if entry.point != "planned"], claim)
         while planned and sure:

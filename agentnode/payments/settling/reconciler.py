@@ -18,20 +18,17 @@ from ledger.errors import Unavailable
 from ledger.ids import new_id
 from ledger.money import Asset
 from ledger.work import Claims
-from trust.chain import ChainView
+from trust.chain import MOST_BLOCKS_OF_LOGS, ChainView
 from trust.chain_records import TxReceipt, authorizations
+from trust.networks import network_of
 
 _log = logging.getLogger(__name__)
 
 _LEASE_S = 60.0
-_FINAL_AFTER_US = 1_800 * SECOND_US
-"""Base's blocks are final on Ethereum by then."""
 _LEAST_LOOK_US, _MOST_LOOK_US = 5 * SECOND_US, 3_600 * SECOND_US
 _WATCHED_FOR_US = 7 * 24 * 3_600 * SECOND_US
 """A failed authorisation may have no end: after a week it is watched no more, and found when it is sent again."""
 _SEARCH_EVERY_US = 60 * SECOND_US
-_BLOCKS_AT_ONCE = 2_000
-"""Public nodes refuse longer ranges of logs."""
 
 
 class Reconciler:
@@ -87,7 +84,7 @@ class Reconciler:
         if claim is None:
             return
         try:
-            for entry in await self._journal.open(scheme="onchain"):
+            for entry in await self._journal.open(self._asset.network, "onchain"):
                 await self._deepened(entry)
             for entry in await self._journal.watched():
                 await self._looked(entry)
@@ -114,7 +111,8 @@ class Reconciler:
         if proof is None:
             raise Unclear(f"{entry.network} is not among the chains of this node any more")
         if entry.point == "confirmed" and await proof.still_stands(entry):
-            return await self._ends.looked(entry, self._next_look_us(entry, _FINAL_AFTER_US))
+            final_after_us = network_of(entry.network).final_after_s * SECOND_US
+            return await self._ends.looked(entry, self._next_look_us(entry, final_after_us))
         found = await proof.transfer(entry)
         if found is not None:
             await self._ends.confirmed(entry, found)
@@ -160,7 +158,7 @@ class Reconciler:
         first = mark.searched_block + 1 if mark is not None else (head if newest is None else newest) + 1
         beat = 0
         while first <= head:
-            last = min(first + _BLOCKS_AT_ONCE - 1, head)
+            last = min(first + MOST_BLOCKS_OF_LOGS - 1, head)
             logs = await self._chain.transfers_to(self._asset.address, self._payee, first, last)
             hashes = list(dict.fromkeys(log.tx_hash for log in logs))
             older = False

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentnode.payments.networks import chain_id_of
 from agentnode.payments.settling.broadcaster import Broadcaster, Fees, RpcRefused
 from agentnode.payments.settling.journal import Journal
 from agentnode.payments.settling.proof import Proof, mined, pays
@@ -58,6 +57,15 @@ class Sending:
     @property
     def address(self) -> str:
         return str(self._account.address)
+
+    @property
+    def network(self) -> str:
+        return self._chain.network
+
+    @property
+    def name(self) -> str:
+        """Whose turn it is under one lease: each chain counts the key's transactions by itself."""
+        return f"{self.network}:{self.address}"
 
     async def send(self, planned: Sequence[Settlement], claim: Claim) -> list[Doomed]:
         """Sign and journal all that can be sent, then broadcast in order; those that cannot, to be concluded."""
@@ -154,7 +162,7 @@ class Sending:
         Asked afresh each time: a counter of our own would only ever go up, and stick after a failed send.
         """
         following, fees = await self._broadcaster.terms(self.address)
-        taken = await self._journal.account_nonces()
+        taken = await self._journal.account_nonces(self.network)
         free: list[int] = []
         while len(free) < count:
             free += [following] if following not in taken else []
@@ -167,7 +175,7 @@ class Sending:
         signed = self._account.sign_transaction(
             {
                 "type": 2,
-                "chainId": chain_id_of(entry.network),
+                "chainId": self._chain.chain_id,
                 "nonce": account_nonce,
                 "to": to_checksum_address(entry.asset),
                 "value": 0,
