@@ -200,15 +200,15 @@ def test_what_only_a_tenant_has_needs_its_key(node: NodeProcess) -> None:
 async def test_what_was_tried_and_not_paid_leaves_no_row(world: World) -> None:
     """Strangers who sign without money do not fill the disk; a purchase that was paid stays."""
     poor, payer = world.chain.funded("0"), world.chain.funded("1")
-    gate, asked = world.payments.task_gate, await world.require()
+    gate, intents, asked = world.payments.task_gate, world.payments.intents, await world.require()
     tries = [replace(asked, payment_id=name, task_id=name) for name in ("pay_poor", "pay_good")]
     offers = [read_authorization(signed_payload(world.chain, who, asked), asked) for who in (poor, payer)]
     with pytest.raises(PaymentRefused):
-        await gate.purchase(tries[0], offers[0])
-    await gate.purchase(tries[1], offers[1])
+        await intents.take(await intents.open(tries[0], fills_purse=True), tries[0], offers[0])
+    await intents.take(await intents.open(tries[1], fills_purse=True), tries[1], offers[1])
     async with world.database.write() as session:
         await session.exec(update(PaymentIntent).values(expires_at_us=0))
-    assert await gate.forget_unpaid() == 1
+    assert await intents.forget_unpaid() == 1
     assert await gate.requirement("pay_poor") is None
     assert await gate.requirement("pay_good") is not None
     assert await gate.requirement(asked.task_id) is not None
