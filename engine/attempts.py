@@ -153,7 +153,7 @@ class OpenAttempt:
             *(attempts.trace(), attempts.lease_s, left),
         )
         try:
-            await self.metered.__aenter__()
+            await self.metered.open()
         except BudgetRefused as refusal:
             raise guard.refused(refusal, verdicts) from refusal
         guard.passed(order.account, bound)
@@ -173,7 +173,7 @@ class OpenAttempt:
             if failed is not None and route.may_go_on:
                 await attempts.placeholder.begin()
         finally:
-            await metered.__aexit__(kind, error, trace)
+            await metered.close(error)
         if failed is None:
             return False
         reached = isinstance(failed, UpstreamError) and failed.reached

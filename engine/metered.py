@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, TypeVar
 
 from engine.catalog import Model, cost_usd_nanos
@@ -41,7 +40,7 @@ class Charged:
 
 
 class MeteredCall:
-    """An open hold for one call; `async with` ends it, whatever happens inside.
+    """A hold for one call, from `open` to `close`, whatever happens between.
 
     Ended by `capture` in the good case. Otherwise: released where the upstream cannot bill for it, else captured at
     the estimate of what was used, flagged `estimated`. If the process dies, the sweeper does the latter with the
@@ -79,7 +78,7 @@ class MeteredCall:
         self._renewal: asyncio.TimerHandle | asyncio.Task[None] | None = None
         """waits for its time, or is on its way"""
 
-    async def __aenter__(self) -> MeteredCall:
+    async def open(self) -> None:
         """Holds and journals the call in one breath: from here on a crash is charged its floor.
 
         Raises BudgetRefused where one of the budgets has no room for it.
@@ -98,7 +97,6 @@ class MeteredCall:
         self._floor_usd_nanos = floor
         self.limit = afforded(self.limit, self._order.request, self._model, self._hold.amount_usd_nanos)
         self._renew_later()
-        return self
 
     def saw(self, size_bytes: int) -> None:
         """Counts what has come of the answer."""
@@ -130,9 +128,8 @@ class MeteredCall:
             await _uninterrupted(self._capture(counted, kept=kept))
             raise
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self, error: BaseException | None) -> None:
+        """With what ended the call, where it was not captured."""
         if self._renewal is not None:
             self._renewal.cancel()
         if self._ended or self._capturing:

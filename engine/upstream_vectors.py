@@ -87,9 +87,14 @@ class UpstreamVectors:
             *(self._spend, self._clock, self._model, _bound(text, self._model), order, takes),
             trace={"purpose": PURPOSE},
         )
-        async with metered:
+        await metered.open()
+        try:
             embedded = await self._called(text)
             await metered.capture(embedded.usage)
+        except BaseException as error:
+            await metered.close(error)
+            raise
+        await metered.close(None)
         return embedded.vector
 
     async def _called(self, text: str) -> Embedded:
