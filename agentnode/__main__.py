@@ -21,7 +21,7 @@ from agentnode.api.chat import Shortcut
 from agentnode.app import build
 from agentnode.connection import Connection
 from agentnode.devchain import ChainChild, ChainExtraMissing
-from agentnode.server import Server
+from agentnode.server import Server, accept_no_more
 from agentnode.settings import Settings
 from ledger.errors import AgentNodeError
 
@@ -32,6 +32,7 @@ _SOCKET = "AGENTNODE_SOCKET_FD"
 async def run(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> int:
     """Serve until SIGTERM or SIGINT. The exit code of the process."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    alone = _SOCKET not in os.environ
     listening = _bind(settings)
     settings = settings.model_copy(update={"port": listening.getsockname()[1]})
     stop = _stop_event()
@@ -39,7 +40,7 @@ async def run(settings: Settings, on_point: Callable[[str], None] = lambda name:
         settings = await _with_chain(settings, stack)
         _announce(settings)
         if settings.workers == 1:
-            return await _serve(settings, listening, stop, on_point)
+            return await _serve(settings, listening, alone, stop, on_point)
         return await _supervise(settings, listening, stop)
 
 
@@ -58,7 +59,7 @@ async def _with_chain(settings: Settings, stack: contextlib.AsyncExitStack) -> S
 
 
 async def _serve(
-    settings: Settings, listening: socket.socket, stop: asyncio.Event, on_point: Callable[[str], None]
+    settings: Settings, listening: socket.socket, alone: bool, stop: asyncio.Event, on_point: Callable[[str], None]
 ) -> int:
     app = await build(settings, on_point)
     # Without proxy headers: whether a caller is on this machine is not for the caller to say.
@@ -71,7 +72,7 @@ async def _serve(
         timeout_graceful_shutdown=1,
     )
     _spare_what_stays()
-    server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout))
+    server = Server(config, lambda: _say(f"ready {settings.url}", sys.stdout), alone)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +105,7 @@ async def _supervise(settings: Settings, listening: socket.socket, stop: asyncio
         if not stopping.done():
             workers = [w if w.returncode is None else await _worker(settings, listening) for w in workers]
             await asyncio.sleep(0.5)
+    accept_no_more(listening)
     listening.close()  # else connections would still be made that nobody accepts
     await _end(workers)
     return 0

@@ -15,7 +15,7 @@ from agentnode.api.about import About
 from agentnode.api.bounded_bodies import BoundedBodies
 from agentnode.api.routes import add_routes
 from agentnode.evidence.collect import Evidence
-from agentnode.ground import open_ground
+from agentnode.ground import Ground, open_ground
 from agentnode.hire import AgentCards, Calls, open_hiring
 from agentnode.payments.assembly import open_payments
 from agentnode.sell import Wrapped, skills_in, wrap_from_table
@@ -29,8 +29,11 @@ from mandates import Mandates
 
 async def build(settings: Settings, on_point: Callable[[str], None] = lambda name: None) -> FastAPI:
     """Everything once, from the ledger up. `on_point` hears each point of the journals: crash tests listen there."""
-    ground = await open_ground(settings, on_point)
-    database, clock, keys = ground.database, ground.clock, ground.keys
+    return await build_on(await open_ground(settings, on_point))
+
+
+async def build_on(ground: Ground) -> FastAPI:
+    settings, database, clock, keys = ground.settings, ground.database, ground.clock, ground.keys
     paid = await open_payments(ground) if settings.has_chain else None
     work = open_engine(
         database=database,

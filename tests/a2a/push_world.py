@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,6 +19,7 @@ from ledger.clock import Clock
 from ledger.database import Database
 from ledger.work import Outbox, Rates
 from tests.a2a.a2a_world import pushes, served_app
+from tests.node_keys import node_keys
 from trust.keys import NodeKeys
 from trust.web import GuardedClient
 
@@ -58,10 +58,9 @@ def a_sender(
     database: Database,
     clock: Clock,
     runtime: TaskRuntime,
-    folder: Path,
     rates: Rates | None = None,
     web: GuardedClient | None = None,
 ) -> tuple[PushSender, Outbox, NodeKeys]:
     web = web or GuardedClient(["127.0.0.1/32"])
-    outbox, keys = Outbox(database, clock, "push", rates or Rates()), NodeKeys.open(folder / "keys", "x")
+    outbox, keys = Outbox(database, clock, "push", rates or Rates()), node_keys()
     return PushSender(outbox, pushes(database, clock, web), web, clock, keys, runtime.telling.body), outbox, keys

@@ -13,9 +13,9 @@ from a2a_world import FixedKey, Rpc, Stage, a_runtime, incoming_text, message
 from sqlalchemy import text
 
 from ledger.accounts import ANONYMOUS, Caller
-from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.vault import Vault
+from tests.ledger.parts import LaterClock
 
 AS_ALICE, AS_BOB = {"Authorization": "Bearer alice"}, {"Authorization": "Bearer bob"}
 
@@ -161,13 +161,7 @@ async def test_a_payer_that_is_known_repeats_a_short_id(database: Database, stag
 async def test_content_is_sealed_and_ends(database: Database, stage: Stage) -> None:
     """No text stands in a row; a day after its end the content is gone, and that the task was is still known."""
 
-    class Shifted(SystemClock):
-        shift_us = 0
-
-        def now_us(self) -> int:
-            return super().now_us() + self.shift_us
-
-    clock = Shifted()
+    clock = LaterClock()
     runtime = a_runtime(database, stage, clock=clock)
     view = await runtime.send(incoming_text("very private", "echo", "m1"), ANONYMOUS)
     async with database.read() as session:
@@ -177,7 +171,7 @@ async def test_content_is_sealed_and_ends(database: Database, stage: Stage) -> N
         ]
         sealed = (await connection.execute(text("SELECT sealed FROM vault_items"))).scalars().all()
     assert "private" not in "".join(rows) and not [each for each in sealed if b"private" in bytes(each)]
-    clock.shift_us = 25 * 3600 * 1_000_000
+    clock.later_s = 25 * 3600
     assert await Vault(database, clock, FixedKey()).delete_ended() == 1
     later = await runtime.get(view["id"], ANONYMOUS)
     assert later["status"]["state"] == "completed" and "history" not in later and "artifacts" not in later

@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
-from a2a_world import Stage, TestGate, a_runtime, incoming_text, payload
+from a2a_world import Stage, TestGate, a_runtime, ended, incoming_text, payload
 from sqlalchemy import text
 
-from agentnode.a2a import TaskEnded, TaskRuntime
 from agentnode.payments import Offer
 from agentnode.payments.asking.task_metadata import Submission
 from ledger.accounts import ANONYMOUS
 from ledger.clock import SystemClock
 from ledger.database import Database
-
-HERE = Path(__file__).parent
+from tests.forked import Program
 
 
 async def killed(database: Database, skill: str, at: str) -> str:
     """A worker process that was killed at `at` with a task in hand; the task's id."""
     url = database.url.render_as_string(hide_password=False).replace("+aiosqlite", "").replace("+asyncpg", "")
-    where = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(HERE / "a2a_child.py"),
-        url,
-        skill,
-        at,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": where},
-    )
-    assert child.stdout is not None
-    task_id = (await child.stdout.readline()).decode().strip()
-    child.send_signal(signal.SIGKILL)
-    await child.wait()
+    child = Program("a2a_child", url, skill, at)
+    task_id = (await asyncio.to_thread(child.stdout.readline)).strip()
+    child.kill()
     assert task_id
     return task_id
-
-
-async def ended(runtime: TaskRuntime, task_id: str) -> dict[str, Any]:
-    """The task once it has ended."""
-    async with asyncio.timeout(30):
-        with contextlib.suppress(TaskEnded):
-            async for _ in runtime.subscribe(task_id, ANONYMOUS):
-                pass
-    return await runtime.get(task_id, ANONYMOUS)
 
 
 @pytest.mark.database

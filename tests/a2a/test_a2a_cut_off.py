@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from a2a_world import Shifted, Stage, TestGate, a_runtime, incoming_text, paying
+from a2a_world import Stage, TestGate, a_runtime, incoming_text, paying
 
 from agentnode.a2a import TaskEnded, TaskNotStoppable, TaskRuntime
 from ledger.accounts import ANONYMOUS
 from ledger.database import Database
+from tests.ledger.parts import LaterClock
 
 
 @dataclass
@@ -20,7 +21,7 @@ class CutOff:
     """Worker one stopped in the midst of verifying; two has taken the task over, found nothing, and let it go."""
 
     gate: TestGate
-    clock: Shifted
+    clock: LaterClock
     two: TaskRuntime
     stage: Stage
     task_id: str
@@ -31,9 +32,9 @@ class CutOff:
         self.verify.set()
         await asyncio.gather(*self.gate.verifying, return_exceptions=True)
 
-    async def looked(self, shift_s: int) -> str:
-        """The task's state after the tick that is due `shift_s` later."""
-        self.clock.shift_s = shift_s
+    async def looked(self, later_s: int) -> str:
+        """The task's state after the tick that is due `later_s` later."""
+        self.clock.later_s = later_s
         await self.two.tick()
         await asyncio.gather(*self.two._worker._held.values())
         state: str = (await self.two.get(self.task_id, ANONYMOUS))["status"]["state"]
@@ -42,7 +43,7 @@ class CutOff:
 
 @pytest.fixture
 async def cut_off(database: Database) -> AsyncIterator[CutOff]:
-    clock, stage = Shifted(), Stage()
+    clock, stage = LaterClock(), Stage()
     gate = TestGate(clock)
     reached, verify = asyncio.Event(), asyncio.Event()
 
@@ -115,7 +116,7 @@ async def test_a_payment_that_is_still_moving_keeps_the_task_from_ending(cut_off
     """Nobody knows yet whether the money moved: neither expired nor canceled, and once it has, the work is done."""
     await cut_off.verified_late()
     cut_off.gate.journal[cut_off.task_id] = "slow"
-    cut_off.clock.shift_s = 700
+    cut_off.clock.later_s = 700
     await cut_off.two.tick()
     await cut_off.two.tick()
     with pytest.raises(TaskNotStoppable):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from a2a_world import ALICE, Rpc, Shifted, Stage, TestGate, a_runtime, incoming_text, message, pushes
+from a2a_world import ALICE, Rpc, Stage, TestGate, a_runtime, ended, incoming_text, message, pushes
 from push_world import Receiver, a_sender, receiving
 
 from agentnode.a2a import TaskRuntime
@@ -18,17 +16,18 @@ from agentnode.push import PushConfig
 from ledger.accounts import ANONYMOUS
 from ledger.database import Database
 from ledger.work import LetterMissing, Rates
+from tests.ledger.parts import LaterClock
 from trust.signatures import jws
 from trust.web import GuardedClient
 
 
 @pytest.fixture
-def clock() -> Shifted:
-    return Shifted()
+def clock() -> LaterClock:
+    return LaterClock()
 
 
 @pytest.fixture
-async def runtime(database: Database, stage: Stage, gate: TestGate, clock: Shifted) -> TaskRuntime:
+async def runtime(database: Database, stage: Stage, gate: TestGate, clock: LaterClock) -> TaskRuntime:
     return a_runtime(database, stage, gate, clock=clock)
 
 
@@ -47,22 +46,16 @@ async def told_of(runtime: TaskRuntime, url: str, text: str = "x", skill: str = 
     return task_id
 
 
-async def ended(runtime: TaskRuntime, task_id: str) -> None:
-    async with contextlib.aclosing(runtime.subscribe(task_id, ALICE)) as steps:
-        async for _ in steps:
-            pass
-
-
 @pytest.mark.database
 async def test_each_change_of_status_is_told_in_order(
-    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: Shifted, stage: Stage, tmp_path: Path
+    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: LaterClock, stage: Stage
 ) -> None:
     """The whole task at each, with the caller's token and credentials, under an id, signed by the node's key."""
-    sender, outbox, keys = a_sender(database, clock, runtime, tmp_path)
+    sender, outbox, keys = a_sender(database, clock, runtime)
     task_id = await told_of(runtime, receiver.url, token="tok", scheme="Bearer", credentials="secret")
     await sender.round()
     stage.go.set()
-    await ended(runtime, task_id)
+    await ended(runtime, task_id, ALICE)
     while await sender.round():
         pass
     assert receiver.states == ["TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]
@@ -79,15 +72,15 @@ async def test_each_change_of_status_is_told_in_order(
 
 @pytest.mark.database
 async def test_what_does_not_arrive_is_tried_again_in_order(
-    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: Shifted, tmp_path: Path
+    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: LaterClock
 ) -> None:
     """With growing waits, under the same id; what comes behind it waits."""
-    sender, _, _ = a_sender(database, clock, runtime, tmp_path)
+    sender, _, _ = a_sender(database, clock, runtime)
     receiver.answers = [500, 429, 200, 200]
     await told_of(runtime, receiver.url, "plum", "guess")
     tried: list[int] = []
     for shift in (0, 1, 3, 11, 14):
-        clock.shift_s = shift
+        clock.later_s = shift
         while await sender.round():
             pass
         tried.append(len(receiver.bodies))
@@ -100,17 +93,17 @@ async def test_what_does_not_arrive_is_tried_again_in_order(
 
 
 async def test_a_dead_letter_is_seen_and_tried_again(
-    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: Shifted, tmp_path: Path
+    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: LaterClock
 ) -> None:
     """After eight attempts it is dead, its tenant sees why, and can have it sent again; what is behind it goes on."""
-    sender, outbox, _ = a_sender(database, clock, runtime, tmp_path)
+    sender, outbox, _ = a_sender(database, clock, runtime)
     receiver.answers = [503] * 8
     await told_of(runtime, receiver.url, "plum", "guess")
     for hour in range(20):
-        clock.shift_s = hour * 3600
+        clock.later_s = hour * 3600
         for _ in range(5):
             await sender.round()
-            clock.shift_s += 61
+            clock.later_s += 61
     dead = await outbox.page(["alice"], "dead")
     assert [(each.problem, each.attempts) for each in dead] == [("HTTP 503", 8)]
     assert receiver.states == ["TASK_STATE_WORKING"] * 8 + ["TASK_STATE_COMPLETED"]
@@ -144,7 +137,7 @@ async def test_what_no_header_can_carry_is_refused(rpc: Rpc, odd: dict[str, Any]
 
 
 async def test_a_name_that_moves_inside_is_not_told(
-    database: Database, stage: Stage, gate: TestGate, receiver: Receiver, clock: Shifted, tmp_path: Path
+    database: Database, stage: Stage, gate: TestGate, receiver: Receiver, clock: LaterClock
 ) -> None:
     """Checked again at each connection: the letter is dead at once, and says why."""
     port, where = receiver.url.split(":")[2].split("/")[0], ["93.184.216.34"]
@@ -154,7 +147,7 @@ async def test_a_name_that_moves_inside_is_not_told(
 
     web = GuardedClient(resolve=resolve)
     runtime = a_runtime(database, stage, gate, clock=clock, pushes=pushes(database, clock, web))
-    sender, outbox, _ = a_sender(database, clock, runtime, tmp_path, web=web)
+    sender, outbox, _ = a_sender(database, clock, runtime, web=web)
     await told_of(runtime, f"http://moves.example:{port}/hook", "plum", "guess")
     where[0] = "127.0.0.1"
     while await sender.round():
@@ -166,17 +159,17 @@ async def test_a_name_that_moves_inside_is_not_told(
 
 @pytest.mark.database
 async def test_no_host_is_told_more_than_its_measure(
-    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: Shifted, tmp_path: Path
+    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: LaterClock
 ) -> None:
     """A rate per host across tenants and workers: what is over it waits for the next minute, and none is lost."""
-    senders = [a_sender(database, clock, runtime, tmp_path, Rates(tenant=100, host=3))[0] for _ in range(2)]
+    senders = [a_sender(database, clock, runtime, Rates(tenant=100, host=3))[0] for _ in range(2)]
     for number in range(4):
         caller = ALICE if number % 2 else ANONYMOUS
         push = PushConfig("", "", receiver.url)
         await runtime.send(incoming_text("plum", "guess", f"m{number}", push=push), caller)
     counted = []
     for minute in range(4):
-        clock.shift_s = 60 * minute
+        clock.later_s = 60 * minute
         for _ in range(3):
             for sender in senders:
                 await sender.round()
@@ -204,7 +197,7 @@ async def test_configurations_are_the_tasks_callers(rpc: Rpc, receiver: Receiver
 
 
 async def test_0_3_is_told_in_its_own_words(
-    rpc03: Rpc, receiver: Receiver, database: Database, clock: Shifted, runtime: TaskRuntime, tmp_path: Path
+    rpc03: Rpc, receiver: Receiver, database: Database, clock: LaterClock, runtime: TaskRuntime
 ) -> None:
     """A configuration without an id is called `default`; what is told is a 0.3 task; deleting answers null."""
     said = {"messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "apple"}]}
@@ -216,7 +209,7 @@ async def test_0_3_is_told_in_its_own_words(
     assert await rpc03.call("tasks/pushNotificationConfig/get", {"id": task_id}) == made
     said = {**said, "messageId": "m2", "taskId": task_id, "parts": [{"kind": "text", "text": "plum"}]}
     await rpc03.call("message/send", {"message": said})
-    sender, _, _ = a_sender(database, clock, runtime, tmp_path)
+    sender, _, _ = a_sender(database, clock, runtime)
     while await sender.round():
         pass
     assert [(each["kind"], each["status"]["state"]) for each in receiver.bodies] == [
@@ -229,14 +222,14 @@ async def test_0_3_is_told_in_its_own_words(
 
 @pytest.mark.database
 async def test_a_letter_is_not_lost_with_its_worker(
-    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: Shifted, tmp_path: Path
+    database: Database, runtime: TaskRuntime, receiver: Receiver, clock: LaterClock
 ) -> None:
     """A worker that took it and died leaves it to another, a minute later, under the same id."""
-    first, outbox, _ = a_sender(database, clock, runtime, tmp_path)
+    first, outbox, _ = a_sender(database, clock, runtime)
     await told_of(runtime, receiver.url, "plum", "guess")
     taken = await outbox.take()
     assert len(taken) == 1 and await first.round() == 0
-    clock.shift_s = 61
+    clock.later_s = 61
     while await first.round():
         pass
     assert receiver.states == ["TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
 from fastapi import FastAPI
 
+from agentnode.app import build_on
+from agentnode.ground import ground_on
+from agentnode.settings import Settings
 from ledger.accounts import SCOPES, Accounts, Policies
+from ledger.clock import SystemClock
+from ledger.database import Database
+from tests.node_keys import node_keys
+from trust.keystore import Keystore
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[ApiNode]:
+    """Built as it is run, on keys that are open already; its database has its tables."""
+    wallets = Keystore(settings.data / "wallets", "")
+    ground = ground_on(settings, Database(settings.database), SystemClock(), "test", node_keys(), wallets)
+    app = await build_on(ground)
+    async with app.router.lifespan_context(app):
+        yield ApiNode(app, ground.accounts, ground.policies)
 
 
 @dataclass

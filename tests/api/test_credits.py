@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from api_node import ApiNode
+from api_node import ApiNode, running
 
-from agentnode.app import build
-from agentnode.cli.local import accounts, policies
 from agentnode.settings import load
 
 
@@ -57,12 +55,11 @@ async def test_what_is_not_sold_here_is_refused_by_name(node: ApiNode) -> None:
     assert await acme.ask("GET", "/credits/history?cursor=x", expect=400) == "INVALID_INPUT"
 
 
-async def test_test_money_exists_on_the_embedded_chains_network_only(tmp_path: Path) -> None:
+async def test_test_money_exists_on_the_embedded_chains_network_only(database_url: str, tmp_path: Path) -> None:
     """On Base neither sessions nor credits are had for nothing."""
-    settings = load({}, data=tmp_path, chain="none", network="eip155:8453")
-    app = await build(settings)
-    async with app.router.lifespan_context(app), accounts(settings) as own, policies(settings) as framed:
-        acme = await ApiNode(app, own, framed).tenant("acme")
+    settings = load({}, data=tmp_path, chain="none", database_url=database_url, network="eip155:8453")
+    async with running(settings) as node:
+        acme = await node.tenant("acme")
         assert await acme.ask("POST", "/credits/purchase", {"amount_usd": 1, "mode": "test"}, 400) == "NOT_OFFERED"
         session_id = (await acme.ask("POST", "/sessions", {"budget_usd": 1}, 201))["id"]
         funding = {"session_id": session_id, "amount": 1, "source": "test"}

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_node import ApiNode
+from api_node import ApiNode, running
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnode.api.models import Page
-from agentnode.app import build
-from agentnode.cli.local import accounts, policies
 from agentnode.settings import load
 from engine import OFFLINE, Catalog, Model, Models, Providers, compare, picks, with_known
 from engine.catalog import ModelPrice, TokenRate
@@ -36,9 +34,8 @@ M1 = {
 async def node(database_url: str, tmp_path: Path) -> AsyncIterator[ApiNode]:
     upstreams = [{"name": "mock", "base_url": "http://127.0.0.1:1/v1", "models": [M1, M1 | {"id": "maker/m2"}]}]
     settings = load({}, data=tmp_path, chain="none", database_url=database_url, upstreams=upstreams)
-    app = await build(settings)
-    async with app.router.lifespan_context(app), accounts(settings) as own, policies(settings) as framed:
-        yield ApiNode(app, own, framed)
+    async with running(settings) as made:
+        yield made
 
 
 async def test_openais_list_is_open_and_has_what_can_be_called(node: ApiNode) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from subprocess import CompletedProcess
 
 import pytest
+
+from tests.answering import Answer, answering
+from tests.forked import ran
 
 NOBODY = "http://127.0.0.1:1"
 LISTING = {"id": "lst_1", "agent_card_url": NOBODY, "price_per_call_usd": 900, "price_per_call_usd_exact": "900"}
@@ -20,29 +19,17 @@ LISTING = {"id": "lst_1", "agent_card_url": NOBODY, "price_per_call_usd": 900, "
 def bazaar() -> Iterator[str]:
     """A Bazaar with one dear listing; below `/odd` something else answers."""
 
-    class Discover(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            listings: object = "none" if self.path.startswith("/odd/") else [LISTING]
-            self.wfile.write(json.dumps({"resources": listings, "next_cursor": None}).encode())
+    def discover(path: str, body: bytes) -> Answer:
+        return 200, {"resources": "none" if path.startswith("/odd/") else [LISTING], "next_cursor": None}
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Discover)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with answering(discover) as url:
+        yield url
 
 
-def hire(bazaar: str, *more: str) -> subprocess.CompletedProcess[str]:
+def hire(bazaar: str, *more: str) -> CompletedProcess[str]:
     """At a node that is not there: what gets so far would have been paid."""
     environment = {**os.environ, "P402_BASE_URL": NOBODY, "P402_API_KEY": "p402_live_none"}
-    command = [sys.executable, "-m", "agentnode.cli", "hire", "the work", "--bazaar", bazaar, *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return ran("agentnode.cli", "hire", "the work", "--bazaar", bazaar, *more, environment=environment)
 
 
 def test_without_a_limit_the_price_is_shown_and_nothing_is_hired(bazaar: str) -> None:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
 from agentnode.cli.main import app
 from tests.devchain.devchain_process import ChainProcess
 from tests.payments.own_transfers import claimed
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement
-
-
-@pytest.fixture
-def chain(tmp_path: Path) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path / "chain")
-    yield process
-    process.stop()
 
 
 def run(*arguments: str, exit_code: int = 0) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
+from tests.forked import ran
 from tests.upstream import run_upstream
 
 
-def _record(tmp_path: Path, environ: dict[str, str], *models: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agentnode.cli", "record", *models, "--folder", str(tmp_path)]
+def _record(tmp_path: Path, environ: dict[str, str], *models: str) -> CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return subprocess.run(command, env={**clean, **environ}, capture_output=True, text=True, check=False)
+    return ran("agentnode.cli", "record", *models, "--folder", str(tmp_path), environment={**clean, **environ})
 
 
 def test_one_small_call_a_model_becomes_one_example(tmp_path: Path) -> None:

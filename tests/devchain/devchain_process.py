@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +15,15 @@ from web3 import Web3
 from web3.contract import Contract
 
 from agentnode.devchain import CHAIN_ID, artifact
+from tests.forked import Program
 
 
 class ChainProcess:
     """`python -m agentnode.devchain` over a folder; ends with `stop` or `kill`."""
 
     def __init__(self, folder: Path, chain_id: int = CHAIN_ID) -> None:
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "agentnode.devchain", "--parent-pipe", "--port", "0"),
-                *("--data", str(folder), "--chain-id", str(chain_id)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
+        at = ("--parent-pipe", "--port", "0", "--data", str(folder), "--chain-id", str(chain_id))
+        self._process = Program("agentnode.devchain", *at)
         self.first_line = self._process.stdout.readline().strip()
         self.url = self.first_line.removeprefix("ready ")
         self.web3 = Web3(Web3.HTTPProvider(self.url))
@@ -81,22 +72,17 @@ class ChainProcess:
         return self.wait()
 
     def close_pipe(self) -> int:
-        assert self._process.stdin is not None
         self._process.stdin.close()
         return self.wait()
 
     def kill(self) -> None:
         """As kill -9."""
         self._process.kill()
-        self.wait()
+        self.http.close()
 
     def wait(self) -> int:
-        code = self._process.wait(timeout=20)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
         self.http.close()
-        return code
+        return self._process.wait(20)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from devchain_process import ChainProcess
 
 from agentnode.devchain import ACCOUNTS, USDC, ChainChild, ChainNotStarted
+from tests.forked import ran
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,7 +79,7 @@ def test_it_stops_when_its_pipe_is_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_it_serves_this_machine_only(tmp_path: Path, host: str) -> None:
     """Any host but a loopback address is refused in one sentence."""
-    done = run("-m", "agentnode.devchain", "--host", host, "--port", "0", "--data", str(tmp_path))
+    done = ran("agentnode.devchain", "--host", host, "--port", "0", "--data", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith(f"CHAIN_HOST_NOT_LOOPBACK: the embedded chain does not serve {host}")
     assert done.stdout == f"failed {done.stderr}"
@@ -88,7 +89,7 @@ def test_it_serves_this_machine_only(tmp_path: Path, host: str) -> None:
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     process = ChainProcess(tmp_path / "first")
     port = process.url.rpartition(":")[2]
-    done = run("-m", "agentnode.devchain", "--port", port, "--data", str(tmp_path / "second"))
+    done = ran("agentnode.devchain", "--port", port, "--data", str(tmp_path / "second"))
     process.stop()
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"cannot serve on 127.0.0.1:{port}" in done.stderr

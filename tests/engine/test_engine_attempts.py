@@ -15,7 +15,6 @@ from tests.engine.world import MODEL, World, account, ask, built
 from tests.singly import singly
 from tests.upstream import FakeUpstream
 
-pytestmark = pytest.mark.database
 DEAD = Upstream("dead", "http://127.0.0.1:9/v1", models=(MODEL,))
 ANY = ask("a question", model="m1", max_tokens=50)
 

@@ -28,8 +28,6 @@ from tests.engine.world import ONCE, World, account, ask, built
 from tests.singly import singly
 from tests.upstream import FakeUpstream
 
-pytestmark = pytest.mark.database
-
 FOUR_WORDS = {"text": "four words of answer", "usage": {"prompt_tokens": 20, "completion_tokens": 4}}
 COST = 20 * 150 + 4 * 600  # nanos: 0.15 and 0.60 USD per million tokens
 
@@ -99,6 +97,7 @@ async def test_a_refusal_for_lack_of_room_calls_nobody(database: Database, upstr
         await world.complete(ask("q", max_tokens=10))
 
 
+@pytest.mark.database
 async def test_a_call_is_held_on_all_budgets_or_on_none(world: World, upstream: FakeUpstream) -> None:
     """The second budget has no room: the first is untouched, and nobody is called."""
     await world.spend.open_budget(NewBudget("small", "tenant", "day", 10))
@@ -246,6 +245,7 @@ async def test_a_cancelled_call_ends_its_hold_with_one_row(
     assert (budget.spent_usd_nanos, budget.held_usd_nanos) == (row.cost_usd_nanos, 0)
 
 
+@pytest.mark.database
 async def test_a_call_cancelled_at_any_moment_leaves_nothing_held(world: World, upstream: FakeUpstream) -> None:
     """Cancelled after 0, 1, 2... turns of the loop: rows = upstream calls, held = 0, spent = sum of the rows."""
     for turns in range(0, 120, 3):

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.errors import DatabaseUnavailable, LedgerStopped
 from ledger.ids import new_id
 from ledger.spend import Captured, Spend, Sweeper
 from tests.engine.world import ask, built
+from tests.forked import Program
+from tests.ledger.parts import LaterClock
 from tests.upstream import FakeUpstream
 
 pytestmark = pytest.mark.database
-ROOT = Path(__file__).parents[2]
 CALLS = 20
 
 
-class TomorrowsClock(SystemClock):
-    """By which every lease of today has run out."""
-
-    def now_us(self) -> int:
-        return super().now_us() + 86_400_000_000
-
-
 async def sweep(database: Database) -> int:
-    spend = Spend(database, TomorrowsClock(), new_id("sweeper"))
+    tomorrow = LaterClock(86_400)  # by which every lease of today has run out
+    spend = Spend(database, tomorrow, new_id("sweeper"))
     await spend.start()
     try:
-        return await Sweeper(database, spend, TomorrowsClock()).sweep()
+        return await Sweeper(database, spend, tomorrow).sweep()
     finally:
         await spend.close()
 
@@ -44,13 +35,10 @@ async def test_a_worker_killed_in_mid_call_leaves_one_row_for_each_call(
 ) -> None:
     """kill -9 while 20 calls are at the upstream: after the sweep nothing is held, each call has its estimated row."""
     upstream.behave(always={"gate_after": 0})
-    command = ["-m", "tests.engine.worker", database_url, upstream.api, str(CALLS)]
-    worker = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-    assert worker.stdin is not None
-    worker.stdin.write(b"go\n")
+    worker = Program("tests.engine.worker", database_url, upstream.api, str(CALLS))
+    worker.tell("go")
     await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] == CALLS)
     worker.kill()
-    await worker.wait()
     async with built(database, upstream.api) as world:
         assert (await world.budget()).held_usd_nanos > 0
         assert await sweep(database) == CALLS

@@ -18,11 +18,10 @@ from ledger.errors import DatabaseUnavailable
 from ledger.spend import Hold, NewBudget, Spend, Sweeper, count
 from tests.engine.test_engine_crash import LosesTheFirstCapture, sweep
 from tests.engine.world import MODEL, ONCE, World, account, ask, built
-from tests.ledger.parts import MemoryKey
+from tests.ledger.parts import LaterClock, MemoryKey
 from tests.singly import singly
 from tests.upstream import FakeUpstream
 
-pytestmark = pytest.mark.database
 LONG = "a question of some length, so that its prompt has a price of its own " * 20
 LIE = {"prompt_tokens": 2_000, "completion_tokens": 500, "total_tokens": 2_500}
 
@@ -250,15 +249,6 @@ async def _answer(world: World, call: Call, options: Options, streamed: bool) ->
     return chunks[-1].completion
 
 
-class Ahead(SystemClock):
-    """A clock that is set ahead by hand."""
-
-    ahead_s = 0
-
-    def now_us(self) -> int:
-        return super().now_us() + self.ahead_s * 1_000_000
-
-
 THINKS = UpstreamModel("thinks", 150_000_000, 600_000_000, max_output=4_096, capabilities=("chat", "reasoning"))
 
 
@@ -268,7 +258,7 @@ async def test_who_leaves_a_stream_pays_the_reasoning_that_went_before_its_words
 ) -> None:
     """Twenty seconds of silence, then the answer, and its reader hangs up before the count: of a model that reasons
     they are charged at its pace, as an estimate within the bound."""
-    clock = Ahead()
+    clock = LaterClock()
     deep = Upstream("deep", upstream.api, models=(THINKS,), first_token_ms=1_000, tokens_per_s=50)
     async with built(database, upstream.api, others=(deep,), clock=clock) as world:
         upstream.behave({"gate_after": 0, "text": "one two three"})
@@ -276,7 +266,7 @@ async def test_who_leaves_a_stream_pays_the_reasoning_that_went_before_its_words
         stream = singly(world.engine.stream(request, world.account, Call("req_1"), ONCE))
         first = asyncio.ensure_future(anext(stream))
         await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] == 1)
-        clock.ahead_s = 20
+        clock.later_s = 20
         upstream.open()
         assert (await first).text == "one"
         await stream.aclose()
@@ -291,13 +281,13 @@ async def test_who_leaves_a_stream_pays_the_reasoning_that_went_before_its_words
 
 async def test_hidden_reasoning_of_a_call_that_failed_is_the_nodes(database: Database, upstream: FakeUpstream) -> None:
     """Nobody knows of it and its caller is not the cause: the prompt and what came are charged."""
-    clock = Ahead()
+    clock = LaterClock()
     deep = Upstream("deep", upstream.api, models=(THINKS,))
     async with built(database, upstream.api, others=(deep,), clock=clock) as world:
         upstream.behave({"gate_after": 0, "status": 500})
         calling = asyncio.create_task(world.complete(ask("a question", model="deep/thinks")))
         await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] == 1)
-        clock.ahead_s = 20
+        clock.later_s = 20
         upstream.open()
         with pytest.raises(UpstreamError):
             await calling

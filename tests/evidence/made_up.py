@@ -11,8 +11,8 @@ from eth_account.signers.local import LocalAccount
 
 from agentnode.evidence.bundle import Bundle, read, seal
 from agentnode.evidence.verify import verify
+from tests.node_keys import node_keys
 from trust.chain_records import TRANSFER
-from trust.keys import NodeKeys
 from trust.signatures import eip712
 
 HERE = Path(__file__).parent
@@ -75,8 +75,10 @@ def transaction(data: bytes) -> dict[str, Any]:
 class Purchase:
     """One purchase, with a line of each kind: a test changes a line and asks what fails."""
 
-    def __init__(self, folder: Path, data: bytes = b"", payees: tuple[str, ...] = (PAYEE,), until_s: int = 2**32):
-        self.keys = NodeKeys.open(folder, "test")
+    def __init__(
+        self, data: bytes = b"", payees: tuple[str, ...] = (PAYEE,), until_s: int = 2**32, sealed_by: str = "node"
+    ) -> None:
+        self.keys = node_keys(sealed_by)
         self.transaction = transaction(data or call_data())
         self.tx_hash = self.transaction["hash"]
         self.mandate = self._mandate(list(payees), until_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,9 +70,9 @@ def test_a_rollups_deposit_is_refused_by_name() -> None:
         raw_from_rpc({"type": "0x7e"})
 
 
-def test_a_transfer_inside_another_contracts_call_is_said_to_be_unreadable_offline(tmp_path: Path) -> None:
+def test_a_transfer_inside_another_contracts_call_is_said_to_be_unreadable_offline() -> None:
     """A multicall is no crash and no riddle."""
-    purchase = Purchase(tmp_path, bytes.fromhex("ac9650d8") + call_data())
+    purchase = Purchase(bytes.fromhex("ac9650d8") + call_data())
     assert "cannot be read offline" in purchase.failing()["transaction"]
     with pytest.raises(NotADirectCall):
         read_transaction(purchase.transaction["raw"])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 from made_up import HONEST, Purchase
 
 from agentnode.evidence.bundle import read, seal
 from agentnode.evidence.verify import signer_of
+from tests.forked import ran
 
 
-def run(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agentnode.cli", "verify", str(path), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(path: Path, *options: str) -> CompletedProcess[str]:
+    return ran("agentnode.cli", "verify", str(path), *options)
 
 
 def test_verify_says_who_sealed_the_bundle() -> None:
@@ -27,7 +26,7 @@ def test_verify_says_who_sealed_the_bundle() -> None:
 
 def test_nobody_sealed_a_bundle_whose_seal_does_not_hold(tmp_path: Path) -> None:
     """The manifest's own word for it is not enough."""
-    mine, other = Purchase(tmp_path / "mine"), Purchase(tmp_path / "other")
+    mine, other = Purchase(), Purchase(sealed_by="another")
     forged = tmp_path / "forged.ndjson"
     forged.write_bytes(
         seal(mine.lines, mine.keys, 0, 0).replace(mine.keys.did.encode(), other.keys.did.encode()),
@@ -40,7 +39,7 @@ def test_nobody_sealed_a_bundle_whose_seal_does_not_hold(tmp_path: Path) -> None
 
 def test_a_strangers_text_is_printed_as_it_is(tmp_path: Path) -> None:
     """Neither markup nor a line break in it passes for the command's own words."""
-    purchase = Purchase(tmp_path)
+    purchase = Purchase()
     path = tmp_path / "odd.ndjson"
     path.write_bytes(seal([*purchase.lines, {"kind": "[/]\nholds: 99 checks"}], purchase.keys, 0, 0))
     done = run(path)

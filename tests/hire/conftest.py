@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,28 +12,17 @@ from hire_world import BuyerNode, SellerProcess, Wallet, buyer_node, start_selle
 
 from ledger.database import Database
 from ledger.money import Asset
+from tests.devchain.devchain_process import ChainProcess
 
 
 @pytest.fixture(scope="session")
-def chain_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("chain")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agentnode.devchain", "--parent-pipe", "--port", "0", "--data", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    word, _, url = process.stdout.readline().strip().partition(" ")
-    assert word == "ready", "the chain did not start"
-    yield url
-    process.stdin.close()
-    process.wait(20)
+def chain_url(chain: ChainProcess) -> str:
+    return chain.url
 
 
 @pytest.fixture(scope="session")
-def chain_info(chain_url: str) -> dict[str, Any]:
-    return dict(httpx.get(f"{chain_url}/info", trust_env=False).json())
+def chain_info(chain: ChainProcess) -> dict[str, Any]:
+    return chain.info()
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +46,6 @@ def wallet(chain_url: str) -> Wallet:
 
 
 @pytest.fixture
-async def node(
-    database: Database, tmp_path: Path, chain_url: str, asset: Asset, wallet: Wallet
-) -> AsyncIterator[BuyerNode]:
-    async with buyer_node(database, tmp_path / "keys", chain_url, asset, wallet) as opened:
+async def node(database: Database, chain_url: str, asset: Asset, wallet: Wallet) -> AsyncIterator[BuyerNode]:
+    async with buyer_node(database, chain_url, asset, wallet) as opened:
         yield opened

@@ -16,6 +16,8 @@ from hire_world import Wallet, buyer_node, usdc
 
 from agentnode.hire import HireRequest
 from ledger.database import Database
+from tests.node_keys import PASSWORD
+from trust.keys import NodeKeys
 
 
 async def main() -> None:
@@ -28,7 +30,10 @@ async def main() -> None:
     asset = usdc(json.loads(chain_info))
     database = Database(database_url)
     async with buyer_node(
-        database, Path(folder), rpc_url, asset, Wallet(key), window_s=int(window_s), on_point=die
+        *(database, rpc_url, asset, Wallet(key)),
+        window_s=int(window_s),
+        on_point=die,
+        keys=NodeKeys.open(Path(folder), PASSWORD),
     ) as node:
         body = {"agent_card_url": card_url, "message": "the work", "skill": skill, "max_price": 1}
         await node.buyer.hire("t", HireRequest.parse({**body, "mandate_id": mandate_id or None}))

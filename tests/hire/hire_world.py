@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +20,8 @@ from ledger.database import Database
 from ledger.money import Asset
 from ledger.spend import NewBudget, Spend
 from mandates import Mandates
+from tests.forked import Program
+from tests.node_keys import node_keys
 from trust.chain import ChainView
 from trust.keys import NodeKeys
 from trust.networks import EMBEDDED
@@ -45,22 +45,12 @@ class Wallet:
         return self._account
 
 
-class LaterClock:
-    """The system's time, so many seconds later."""
-
-    def __init__(self, later_s: int = 0) -> None:
-        self.later_s = later_s
-
-    def now_us(self) -> int:
-        return SystemClock().now_us() + self.later_s * 1_000_000
-
-
 @dataclass
 class SellerProcess:
     """The seller of hire_seller.py, and what it was sent."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: Program
 
     @property
     def card_url(self) -> str:
@@ -71,20 +61,13 @@ class SellerProcess:
 
     def stop(self) -> None:
         self.process.kill()
-        self.process.wait()
 
 
 def start_seller(rpc_url: str, token: str, folder: Path) -> SellerProcess:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    here = Path(__file__).parent
-    process = subprocess.Popen(
-        [sys.executable, str(here / "hire_seller.py"), str(port), rpc_url, token, PAYEE, str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    process = Program("hire_seller", str(port), rpc_url, token, PAYEE, str(folder))
     word, _, url = process.stdout.readline().strip().partition(" ")
     assert word == "ready", "the seller did not start"
     return SellerProcess(url, process)
@@ -103,7 +86,6 @@ class BuyerNode:
 @asynccontextmanager
 async def buyer_node(
     database: Database,
-    folder: Path,
     rpc_url: str,
     asset: Asset,
     wallet: Wallet,
@@ -116,12 +98,13 @@ async def buyer_node(
     card_keys: dict[str, Any] | None = None,
     on_embedded_chain: bool = True,
     compliance: Compliance | None = None,
+    keys: NodeKeys | None = None,
 ) -> AsyncIterator[BuyerNode]:
     clock = clock or SystemClock()
     spend = Spend(database, clock, "buyer")
     await spend.start()
     web = GuardedClient(LOOPBACK)
-    mandates = Mandates(database, spend, clock, NodeKeys.open(folder, "secret"), CHAIN_ID)
+    mandates = Mandates(database, spend, clock, keys or node_keys(), CHAIN_ID)
     bazaar = Bazaar(database, clock, AgentCards(web))
     chain = chain or ChainView(rpc_url, CHAIN_ID)
     buyer = open_buyer(

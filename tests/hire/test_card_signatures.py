@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -91,21 +90,21 @@ async def test_a_pinned_key_is_demanded(node: BuyerNode, seller: SellerProcess) 
 
 
 async def test_the_operators_key_is_demanded_too(
-    database: Database, tmp_path: Path, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
+    database: Database, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
 ) -> None:
     """By the seller's origin; a caller's own key does not take its place."""
     pins = {seller.url: STRANGER}
-    async with buyer_node(database, tmp_path / "keys", chain_url, asset, wallet, card_keys=pins) as node:
+    async with buyer_node(database, chain_url, asset, wallet, card_keys=pins) as node:
         await refused(node, seller, work(seller, "good"), CardSignatureWrong)
         await refused(node, seller, work(seller, "good", card_key=did_of(seller)), CardSignatureWrong)
         await refused(node, seller, work(seller), CardUnsigned)
 
 
 async def test_keys_come_over_https_only(
-    database: Database, tmp_path: Path, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
+    database: Database, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
 ) -> None:
     """Off the embedded chain a key that came by plain http proves nothing; a pinned one does."""
-    async with buyer_node(database, tmp_path / "keys", chain_url, asset, wallet, on_embedded_chain=False) as node:
+    async with buyer_node(database, chain_url, asset, wallet, on_embedded_chain=False) as node:
         await refused(node, seller, work(seller, "good"), CardKeyUnknown)
         assert (await node.buyer.hire("t", work(seller, "good", card_key=did_of(seller))))["status"] == "completed"
 

@@ -205,7 +205,6 @@ async def test_another_transaction_than_the_payments_is_not_taken_for_its_proof(
 @pytest.mark.parametrize("logs", [True, False])
 async def test_an_earlier_transfer_of_the_same_amount_is_not_taken_for_its_proof(
     database: Database,
-    tmp_path: Path,
     chain_url: str,
     asset: Asset,
     wallet: Wallet,
@@ -214,7 +213,7 @@ async def test_an_earlier_transfer_of_the_same_amount_is_not_taken_for_its_proof
 ) -> None:
     """Payer, payee and price are those of the hire before; also where the chain's logs do not reach back."""
     chain = ChainView(chain_url, CHAIN_ID) if logs else ForgetfulChain(chain_url, CHAIN_ID)
-    async with buyer_node(database, tmp_path, chain_url, asset, wallet, chain=chain) as node:
+    async with buyer_node(database, chain_url, asset, wallet, chain=chain) as node:
         first = (await node.buyer.hire("t", work(seller, "ask")))["payment"]
         second = (await node.buyer.hire("t", work(seller, "earlier-hash")))["payment"]
     assert (first["evidence"], second["evidence"]) == ("chain", "chain" if logs else "none")

@@ -19,7 +19,7 @@ async def test_a_listed_payee_or_wallet_is_refused_before_anything_is_signed(
 ) -> None:
     """Nothing leaves and nothing is held; taken off the list, without a restart, the same hire is paid."""
     listed, sent = tmp_path / "blocked.txt", len(seller.payloads())
-    async with buyer_node(database, tmp_path, chain_url, asset, wallet, compliance=BlockedAddresses(listed)) as node:
+    async with buyer_node(database, chain_url, asset, wallet, compliance=BlockedAddresses(listed)) as node:
         for address in (PAYEE, wallet.address):
             listed.write_text(f"{address}\n")
             with pytest.raises(ComplianceBlocked):

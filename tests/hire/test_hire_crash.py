@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hire_mandates import granted, standing
-from hire_world import BuyerNode, LaterClock, SellerProcess, Wallet, buyer_node
+from hire_world import BuyerNode, SellerProcess, Wallet, buyer_node
 from test_hire import PRICE, PRICE_NANOS, day, rows, work
 
 from agentnode.hire.ending import chain_time_s, verdict
@@ -20,6 +17,9 @@ from agentnode.hire.errors import CallEnded
 from ledger.database import Database
 from ledger.events import Events
 from ledger.money import Asset
+from tests.forked import Program
+from tests.ledger.parts import LaterClock
+from tests.node_keys import keys_folder
 from trust.chain import ChainView
 from trust.errors import ChainUnavailable
 
@@ -51,30 +51,19 @@ async def test_a_buyer_killed_at_any_point_pays_once_and_counts_it_or_neither(
     mandated: bool,
     database: Database,
     database_url: str,
-    tmp_path: Path,
     chain_url: str,
     chain_info: dict[str, Any],
     asset: Asset,
     wallet: Wallet,
     seller: SellerProcess,
 ) -> None:
-    folder = tmp_path / "keys"
     # Two minutes later, when the lease of a planned call has run out.
-    async with buyer_node(database, folder, chain_url, asset, wallet, clock=LaterClock(130)) as node:
+    async with buyer_node(database, chain_url, asset, wallet, clock=LaterClock(130)) as node:
         mandate_id = await granted(node, wallet.address) if mandated else ""
         before = await node.chain.balance(asset.address, wallet.address)
-        worker = [sys.executable, str(Path(__file__).parent / "hire_worker.py"), point, database_url, str(folder)]
-        worker += [
-            chain_url,
-            json.dumps(chain_info),
-            wallet.private_key,
-            seller.card_url,
-            "ask",
-            mandate_id,
-            str(WINDOW_S),
-        ]
-        died = await asyncio.to_thread(subprocess.run, worker, check=False, timeout=60)
-        assert died.returncode == -9, "the worker dies where it is told"
+        where = (point, database_url, str(keys_folder()), chain_url, json.dumps(chain_info), wallet.private_key)
+        worker = Program("hire_worker", *where, seller.card_url, "ask", mandate_id, str(WINDOW_S))
+        assert await asyncio.to_thread(worker.wait) == -9, "the worker dies where it is told"
 
         await settled(node)
         await asyncio.gather(*(node.buyer.settle_open_calls() for _ in range(3)))
@@ -97,13 +86,12 @@ async def test_a_payment_that_nobody_took_is_given_back_once_its_window_is_past_
     skill: str,
     fate: str,
     database: Database,
-    tmp_path: Path,
     chain_url: str,
     asset: Asset,
     wallet: Wallet,
     seller: SellerProcess,
 ) -> None:
-    async with buyer_node(database, tmp_path, chain_url, asset, wallet, window_s=WINDOW_S, follow_s=1) as node:
+    async with buyer_node(database, chain_url, asset, wallet, window_s=WINDOW_S, follow_s=1) as node:
         result = await node.buyer.hire("t", work(seller, skill))
         assert (result["status"], result["payment"]["status"]) == ("pending", "pending")
         assert await day(node) == (0, PRICE_NANOS)
@@ -115,10 +103,10 @@ async def test_a_payment_that_nobody_took_is_given_back_once_its_window_is_past_
 
 
 async def test_a_chain_that_does_not_answer_refuses_before_the_signature_and_ends_nothing_after_it(
-    node: BuyerNode, database: Database, tmp_path: Path, asset: Asset, wallet: Wallet, seller: SellerProcess
+    node: BuyerNode, database: Database, asset: Asset, wallet: Wallet, seller: SellerProcess
 ) -> None:
     """Promise 9: cannot check is never allowed, nor ended."""
-    async with buyer_node(database, tmp_path / "b", "http://127.0.0.1:1", asset, wallet) as blind:
+    async with buyer_node(database, "http://127.0.0.1:1", asset, wallet) as blind:
         sent = len(seller.payloads())
         with pytest.raises(ChainUnavailable):
             await blind.buyer.hire("t", work(seller, "ask"))
@@ -130,12 +118,12 @@ async def test_a_chain_that_does_not_answer_refuses_before_the_signature_and_end
 
 
 async def test_a_call_that_a_recovery_took_over_can_no_longer_be_signed(
-    database: Database, tmp_path: Path, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
+    database: Database, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
 ) -> None:
     """A buyer that stood still past its lease learns that its call was ended, and sends nothing."""
-    async with buyer_node(database, tmp_path / "a", chain_url, asset, wallet, clock=LaterClock(130)) as later:
+    async with buyer_node(database, chain_url, asset, wallet, clock=LaterClock(130)) as later:
         slow = SlowWallet(wallet, later)
-        async with buyer_node(database, tmp_path / "b", chain_url, asset, slow) as node:
+        async with buyer_node(database, chain_url, asset, slow) as node:
             sent = len(seller.payloads())
             with pytest.raises(CallEnded):
                 await node.buyer.hire("t", work(seller, "ask"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,14 +20,14 @@ from ledger.errors import Conflict
 from ledger.money import Asset
 from ledger.vault import Vault
 from ledger.work import Idempotency
-from trust.keys import NodeKeys
+from tests.node_keys import node_keys
 
 
 @pytest.fixture
-async def http(node: BuyerNode, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def http(node: BuyerNode) -> AsyncIterator[httpx.AsyncClient]:
     """The route over the buyer, for a caller of tenant t."""
     clock = SystemClock()
-    vault = Vault(node.database, clock, NodeKeys.open(tmp_path / "vault", "secret"))
+    vault = Vault(node.database, clock, node_keys())
     app = FastAPI()
     errors.install(app)
     caller = Caller("t", "key", frozenset({"spend"}), None)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +17,7 @@ from agentnode.hire.http_seller import required_of
 from agentnode.hire.tables import HireCall
 from ledger.errors import InvalidInput
 from ledger.money import Asset
+from tests.forked import Program
 
 PRICE, PRICE_NANOS = 10_000, 10_000_000
 
@@ -27,16 +25,11 @@ PRICE, PRICE_NANOS = 10_000, 10_000_000
 @pytest.fixture(scope="module")
 def official(chain_url: str, asset: Asset) -> Iterator[str]:
     """Where the official server answers."""
-    here = Path(__file__).parent / "official_server.py"
-    command = [sys.executable, str(here), "0", chain_url, asset.address, PAYEE]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+    process = Program("official_server", "0", chain_url, asset.address, PAYEE)
     word, _, url = process.stdout.readline().strip().partition(" ")
     assert word == "ready", "the server did not start"
     yield url
     process.kill()
-    process.wait()
-    process.stdout.close()
 
 
 def work(url: str, **more: Any) -> HireRequest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from hire_chain import settle
 from hire_world import SellerProcess, Wallet, buyer_node
@@ -46,10 +45,10 @@ async def hanging_seller() -> AsyncIterator[HangingSeller]:
 
 
 async def test_sellers_that_hang_keep_no_calls_money_waiting(
-    database: Database, tmp_path: Path, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
+    database: Database, chain_url: str, asset: Asset, wallet: Wallet, seller: SellerProcess
 ) -> None:
     """Every payment has reached its end before the first seller is asked for a task."""
-    async with buyer_node(database, tmp_path, chain_url, asset, wallet, follow_s=1) as node, hanging_seller() as hangs:
+    async with buyer_node(database, chain_url, asset, wallet, follow_s=1) as node, hanging_seller() as hangs:
         await asyncio.gather(*(node.buyer.hire("t", work(seller, "silent")) for _ in range(CALLS)))
         nonces = {nonce for (nonce,) in await rows(node, "SELECT nonce FROM hire_call")}
         async with database.write() as session:

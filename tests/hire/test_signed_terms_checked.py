@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +13,8 @@ from agentnode.hire import OfferUnpayable
 from agentnode.hire.quote import Quote, read_quote
 from agentnode.hire.signed_terms import checked_offer
 from ledger.money import Asset
+from tests.answering import answering
+from tests.node_keys import node_keys
 from trust.keys import NodeKeys
 from trust.web import GuardedClient
 
@@ -24,30 +23,15 @@ PAYEE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> NodeKeys:
-    return NodeKeys.open(tmp_path_factory.mktemp("seller-keys"), "test")
+def keys() -> NodeKeys:
+    return node_keys()
 
 
 @pytest.fixture(scope="module")
 def url(keys: NodeKeys) -> Iterator[str]:
     """A resource whose origin publishes the seller's keys."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(keys.jwks()).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/report"
-    server.shutdown()
-    server.server_close()
+    with answering(lambda path, body: (200, keys.jwks())) as origin:
+        yield f"{origin}/report"
 
 
 def required(url: str, signer: NodeKeys, **other: Any) -> dict[str, Any]:
@@ -91,7 +75,7 @@ async def test_an_offer_of_something_else_is_no_proof(url: str, keys: NodeKeys, 
     assert await kept(required(url, keys, **other), url) == ""
 
 
-async def test_what_a_stranger_signed_is_neither_proof_nor_reason_to_refuse(url: str, tmp_path: Path) -> None:
-    stranger = NodeKeys.open(tmp_path / "keys", "test")
+async def test_what_a_stranger_signed_is_neither_proof_nor_reason_to_refuse(url: str) -> None:
+    stranger = node_keys("stranger")
     assert await kept(required(url, stranger), url) == ""
     assert await kept(required(url, stranger, amount="9000"), url) == ""

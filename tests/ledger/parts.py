@@ -1,4 +1,4 @@
-"""Parts that the ledger's tests hand in: a clock that is set by hand, and a node key kept in memory."""
+"""Parts that the ledger's tests hand in: clocks that are set by hand, and a node key kept in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import hmac
 import os
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.clock import SystemClock
 
 START_US = 1_764_000_000_000_000
 
@@ -20,6 +22,16 @@ class SetClock:
 
     def pass_s(self, seconds: float) -> None:
         self._now_us += int(seconds * 1_000_000)
+
+
+class LaterClock(SystemClock):
+    """The system's time, so many seconds later, which may be changed."""
+
+    def __init__(self, later_s: int = 0) -> None:
+        self.later_s = later_s
+
+    def now_us(self) -> int:
+        return super().now_us() + self.later_s * 1_000_000
 
 
 class MemoryKey:

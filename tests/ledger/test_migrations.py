@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from agentnode.migrations import LOCATIONS
 from ledger.database import Database, Row
-from tests.conftest import create_postgres_database
+from tests.databases import create_postgres_database
 
 pytestmark = pytest.mark.database
 
@@ -30,16 +30,16 @@ _POSTGRES = {
 
 
 @pytest.fixture
-def second_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+def empty_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     if database_kind == "sqlite":
-        return f"sqlite:///{tmp_path / 'second.db'}"
+        return f"sqlite:///{tmp_path / 'empty.db'}"
     return create_postgres_database(request.getfixturevalue("postgres_uri"))
 
 
-async def test_upgrading_builds_what_the_tables_declare(database: Database, second_url: str) -> None:
+async def test_upgrading_builds_what_the_tables_declare(database: Database, empty_url: str) -> None:
     """Alembic's own comparison does not see a changed CHECK or the condition of an index; money hangs on them."""
     _import_all_tables()
-    declared = Database(second_url)
+    declared = Database(empty_url)
     async with declared.engine.begin() as connection:
         await connection.run_sync(Row.metadata.create_all)
     built, wanted = await _schema(database), await _schema(declared)
@@ -49,16 +49,16 @@ async def test_upgrading_builds_what_the_tables_declare(database: Database, seco
     assert wanted - built == set()
 
 
-async def test_processes_that_start_together_upgrade_once(database_url: str) -> None:
+async def test_processes_that_start_together_upgrade_once(empty_url: str) -> None:
     """One upgrades, the others wait for it and find it done."""
-    started = [Database(database_url) for _ in range(3)]
+    started = [Database(empty_url) for _ in range(3)]
     await asyncio.gather(*(each.upgrade(LOCATIONS) for each in started))
     assert await _schema(started[0])
     for each in started:
         await each.close()
 
 
-async def test_an_upgrade_that_fails_leaves_nothing_half_done(database_url: str, tmp_path: Path) -> None:
+async def test_an_upgrade_that_fails_leaves_nothing_half_done(empty_url: str, tmp_path: Path) -> None:
     """On either database; and it can be repeated when it is mended."""
     (tmp_path / "broken_0001.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
@@ -67,7 +67,7 @@ async def test_an_upgrade_that_fails_leaves_nothing_half_done(database_url: str,
         "    op.create_table('half', sa.Column('id', sa.Integer()))\n"
         "    raise RuntimeError('broken')\n"
     )
-    opened = Database(database_url)
+    opened = Database(empty_url)
     with pytest.raises(RuntimeError, match="broken"):
         await opened.upgrade([*LOCATIONS, tmp_path])
     assert await _schema(opened) == set()

@@ -19,7 +19,7 @@ from ledger.spend.operations import Capture, Captured, Held, Hold, Ledger, Opera
 from ledger.spend.postgres import PostgresLedger
 from ledger.spend.sqlite import SqliteLedger
 from ledger.together import Together
-from tests.conftest import create_postgres_database
+from tests.databases import create_postgres_database
 from tests.ledger.parts import SetClock
 
 _KILL = (

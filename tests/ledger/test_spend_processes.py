@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -11,14 +10,12 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlmodel import func, select
 
-from agentnode.migrations import LOCATIONS
 from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.errors import BudgetRefused
 from ledger.events import EconomicEvent, Events
 from ledger.movements import Movement
 from ledger.spend import NewBudget, Spend, Sweeper
-from tests.conftest import create_postgres_database
 from tests.ledger.parts import SetClock
 from tests.ledger.workers import Worker, workers
 
@@ -84,8 +81,7 @@ async def test_what_killed_processes_held_comes_back(database_url: str, database
                 worker.go()
             await _until_events(database, more=200)
             for worker in started:
-                worker.process.send_signal(signal.SIGKILL)
-                worker.process.wait()
+                worker.process.kill()
     clock = SetClock(SystemClock().now_us() + 121_000_000)
     late = Spend(database, clock, "sweeper")
     await late.start()
@@ -113,7 +109,7 @@ async def test_a_capture_after_the_sweep_is_a_correction_and_no_second_spend(
     await spend.open_budget(NewBudget("hot", "t", "test", 1_000))
     with workers(database_url, "stands_still", 1) as (worker,):
         worker.go()
-        await asyncio.to_thread(os.waitid, os.P_PID, worker.process.pid, os.WSTOPPED)
+        await asyncio.to_thread(worker.process.until_stopped)
         clock = SetClock(SystemClock().now_us() + 121_000_000)
         late = Spend(database, clock, "sweeper")
         await late.start()
@@ -129,31 +125,21 @@ async def test_a_capture_after_the_sweep_is_a_correction_and_no_second_spend(
     assert (correction.corrects, correction.upstream_cost_usd_nanos) == (estimate.id, 60)
 
 
-@pytest.fixture
-def postgres_url(postgres_uri: str) -> str:
-    return create_postgres_database(postgres_uri)
-
-
-async def test_a_stopped_process_blocks_nobody(postgres_url: str) -> None:
+@pytest.mark.database("postgres")
+async def test_a_stopped_process_blocks_nobody(database_url: str, database: Database, spend: Spend) -> None:
     """On PostgreSQL, wherever a worker is stopped, the others go on spending from the same budget."""
-    database = Database(postgres_url)
-    await database.upgrade(LOCATIONS)
-    spend = Spend(database, SystemClock(), "test")
-    await spend.start()
     for name in ("hot", "other"):
         await spend.open_budget(NewBudget(name, "t", "test", 10**12))
-    with workers(postgres_url, "for_ever", 1) as (worker,):
+    with workers(database_url, "for_ever", 1) as (worker,):
         worker.go()
         for _ in range(20):
             await _until_events(database, more=30)
             worker.process.send_signal(signal.SIGSTOP)
-            await asyncio.to_thread(os.waitid, os.P_PID, worker.process.pid, os.WSTOPPED)
+            await asyncio.to_thread(worker.process.until_stopped)
             for _ in range(10):
                 hold = await spend.reserve(tenant_id="t", budgets=["hot", "other"], amount_usd_nanos=5)
                 await spend.capture(hold.id, 5)
             worker.process.send_signal(signal.SIGCONT)
-    await spend.close()
-    await database.close()
 
 
 async def _run(started: list[Worker], capsys: pytest.CaptureFixture[str], name: str) -> list[dict[str, object]]:

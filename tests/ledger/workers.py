@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-_SCRIPT = Path(__file__).with_name("spend_worker.py")
-_HOUSE = _SCRIPT.parent.parent.parent
+from tests.forked import Program
 
 
 class Worker:
     def __init__(self, url: str, task: str, seed: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(_SCRIPT), url, task, str(seed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_HOUSE,
-            env=os.environ | {"PYTHONPATH": str(_HOUSE)},
-        )
+        self.process = Program("tests.ledger.spend_worker", url, task, str(seed))
 
     def wait_until_ready(self) -> None:
-        assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
     def go(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
+        self.process.tell("go")
 
     def told(self) -> dict[str, Any]:
         """What it printed when it was done."""
-        assert self.process.stdout is not None
         told: dict[str, Any] = json.loads(self.process.stdout.readline())
         assert self.process.wait() == 0
         return told
@@ -54,4 +38,3 @@ def workers(url: str, task: str, count: int) -> Iterator[list[Worker]]:
     finally:
         for worker in started:
             worker.process.kill()
-            worker.process.communicate()

@@ -10,19 +10,13 @@ from ledger.database import Database
 from mandates import Mandates
 from tests.ledger.parts import SetClock
 from tests.mandates.world import CHAIN_ID, InterruptedSpend, World
-from trust.keys import NodeKeys
-
-
-@pytest.fixture(scope="session")
-def node_keys(tmp_path_factory: pytest.TempPathFactory) -> NodeKeys:
-    """Opened once: deriving the key that seals them is slow by design."""
-    return NodeKeys.open(tmp_path_factory.mktemp("keys"), "a password for tests")
+from tests.node_keys import node_keys
 
 
 @pytest.fixture
-async def world(database: Database, node_keys: NodeKeys) -> AsyncIterator[World]:
+async def world(database: Database) -> AsyncIterator[World]:
     clock = SetClock()
     spend = InterruptedSpend(database, clock, "test")
     await spend.start()
-    yield World(database, spend, clock, node_keys, Mandates(database, spend, clock, node_keys, CHAIN_ID))
+    yield World(database, spend, clock, node_keys(), Mandates(database, spend, clock, node_keys(), CHAIN_ID))
     await spend.close()

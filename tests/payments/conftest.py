@@ -11,16 +11,9 @@ from payments_world import World, opened
 
 from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess
-from tests.scenarios.engine_node import upstream
+from tests.scenarios.engine_node import upstream_at
 from tests.scenarios.node_process import NodeProcess
 from tests.upstream import FakeUpstream, run_upstream
-
-
-@pytest.fixture(scope="session")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path_factory.mktemp("payments-chain"))
-    yield process
-    process.stop()
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +24,9 @@ def fake() -> Iterator[FakeUpstream]:
 
 @pytest.fixture(scope="session")
 def node(chain: ChainProcess, fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """A seller of two workers, whose model `m1` is the fake upstream's."""
-    folder, upstreams = tmp_path_factory.mktemp("sells-over-http") / "seller", [upstream("mock", fake.api)]
-    running = NodeProcess(folder, chain, workers=2, upstreams=upstreams, least_payment_usd="0.01")
+    """A seller whose model `m1` is the fake upstream's."""
+    folder, upstreams = tmp_path_factory.mktemp("sells-over-http") / "seller", [upstream_at("mock", fake.api)]
+    running = NodeProcess(folder, chain, upstreams=upstreams, least_payment_usd="0.01")
     yield running
     running.stop()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +15,10 @@ from payments_world import signed_payload
 from agentnode.payments.asking.requirement import PaymentRequirement
 from ledger.money import Asset
 from tests.devchain.devchain_process import ChainProcess
+from tests.forked import Program
 from tests.rounds import LONG
 from trust.signatures import eip712, jws
 
-_HOUSE = Path(__file__).parent.parent.parent
 AT_ONCE = 3
 Offer = tuple[Any, str, dict[str, Any]]
 """A payer, the task that it pays for, and its payload."""
@@ -35,20 +33,12 @@ class Seller:
         self._tasks = 0
         self._priced: list[tuple[str, dict[str, Any]]] = []
         self._unspent: list[tuple[Any, str, dict[str, str]]] = []
-        self._parent = subprocess.Popen(
-            [sys.executable, "-m", "tests.payments.crash_parent", str(folder), chain.url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_HOUSE,
-        )
+        self._parent = Program("tests.payments.crash_parent", str(folder), chain.url)
         assert self.run(upgrade=True) == 0
 
     def run(self, **command: Any) -> int:
         """How a process that did this ended."""
-        assert self._parent.stdin is not None and self._parent.stdout is not None
-        self._parent.stdin.write(json.dumps(command) + "\n")
-        self._parent.stdin.flush()
+        self._parent.tell(json.dumps(command))
         return int(self._parent.stdout.readline())
 
     def priced(self, count: int) -> list[tuple[str, dict[str, Any]]]:
@@ -85,10 +75,8 @@ class Seller:
             return database.execute(query).fetchall()
 
     def stop(self) -> None:
-        assert self._parent.stdin is not None and self._parent.stdout is not None
         self._parent.stdin.close()
-        self._parent.wait(timeout=20)
-        self._parent.stdout.close()
+        self._parent.wait()
 
 
 def asked_of(accepts: dict[str, Any]) -> PaymentRequirement:

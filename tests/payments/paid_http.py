@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,13 @@ def decoded(answer: httpx.Response, header: str) -> dict[str, Any]:
     return read
 
 
+def known(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """What it comes to, sent again while its outcome is unknown."""
+    while (answer := send()).status_code in (409, 503):
+        time.sleep(0.1)
+    return answer
+
+
 @dataclass
 class Buyer:
     http: httpx.Client
@@ -53,8 +62,12 @@ class Buyer:
     def pay(self, body: Any, payload: Any, path: str = CHAT) -> httpx.Response:
         return self.http.post(path, json=body, headers={"PAYMENT-SIGNATURE": encoded(payload)})
 
+    def paid(self, body: Any, payload: Any, path: str = CHAT) -> httpx.Response:
+        """As right clients do: the same payload again until its outcome is known."""
+        return known(lambda: self.pay(body, payload, path))
+
     def buy(self, body: Any, path: str = CHAT) -> httpx.Response:
-        return self.pay(body, self.payload(self.price(body, path)), path)
+        return self.paid(body, self.payload(self.price(body, path)), path)
 
     def spend(self, body: Any, settled: dict[str, Any], counter: int, path: str = CHAT) -> httpx.Response:
         return self.pay(body, self.spend_payload(self.price(body, path), settled, counter), path)

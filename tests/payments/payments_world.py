@@ -16,13 +16,14 @@ from eth_account.signers.local import LocalAccount
 from sqlmodel import select
 
 from agentnode.ground import ground_on
-from agentnode.payments import Offer, PaymentRequirement, Receipt
+from agentnode.payments import Offer, PaymentRequirement, Receipt, SettlementPending
 from agentnode.payments.assembly import Payments, open_payments
 from agentnode.payments.tables import Settlement
 from agentnode.settings import Settings, load
 from ledger.clock import SystemClock
 from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess, authorization
+from tests.node_keys import node_keys
 from trust.keys import NodeKeys
 
 PRICE_USD_NANOS = 10_000_000
@@ -43,6 +44,12 @@ class World:
 
     async def submit(self, asked: PaymentRequirement, payload: dict[str, Any]) -> Receipt:
         return await self.payments.task_gate.submit(asked.task_id, payload)
+
+    async def paid(self, asked: PaymentRequirement, payload: dict[str, Any]) -> Receipt:
+        """As clients pay: the same payload again, while its settlement is pending."""
+        while True:
+            with contextlib.suppress(SettlementPending):
+                return await self.submit(asked, payload)
 
     def usdc(self, address: str) -> int:
         return int(self.chain.usdc().functions.balanceOf(self.chain.web3.to_checksum_address(address)).call())
@@ -109,8 +116,8 @@ async def opened(
     """The gate with its queue running, on the chain or a proxy before it."""
     said: Settings = load({}, data=folder, chain=rpc_url or chain.url, **settings)
     clock = SystemClock()
-    keys = keys or NodeKeys.open(folder / "keys", "test")
-    ground = ground_on(said, database, clock, f"test-{time.monotonic_ns()}", keys, wallets or OpenWallets(), on_point)
+    owner, keys = f"test-{time.monotonic_ns()}", keys or node_keys()
+    ground = ground_on(said, database, clock, owner, keys, wallets or OpenWallets(), on_point)
     await ground.spend.start()
     payments = await open_payments(ground)
     running = asyncio.ensure_future(payments.run() if queue_runs else asyncio.Event().wait())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+
+from tests.answering import Answer, answering
 
 LOSE_REQUEST, LOSE_ANSWER = "lose the request", "lose the answer"
 Fate = None | int | str | dict[str, Any] | list[Any]
@@ -24,43 +24,22 @@ class RpcProxy:
 
     def __init__(self, chain_url: str, rule: Callable[[dict[str, Any]], Fate] = lambda request: None) -> None:
         self.rule = rule
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._answer(200, httpx.get(f"{chain_url}{self.path}", timeout=30).content)
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                fate = proxy._fate(json.loads(body)) if self.path == "/" else None
-                if isinstance(fate, int):
-                    return self._answer(fate, b"{}")
-                if isinstance(fate, dict | list):
-                    return self._answer(200, json.dumps(fate).encode())
-                if fate != LOSE_REQUEST:
-                    path = "" if self.path == "/" else self.path
-                    headers = {"content-type": "application/json"}
-                    passed = httpx.post(f"{chain_url}{path}", content=body, headers=headers, timeout=30)
-                if fate is None:
-                    return self._answer(200, passed.content)
-                self.close_connection = True
-                return None
-
-            def _answer(self, status: int, content: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
         self._chain_url = chain_url
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._answering = answering(self._say)
+
+    def _say(self, path: str, body: bytes) -> Answer:
+        if not body:
+            return 200, httpx.get(f"{self._chain_url}{path}", timeout=30).content
+        fate = self._fate(json.loads(body)) if path == "/" else None
+        if isinstance(fate, int):
+            return fate, {}
+        if isinstance(fate, dict | list):
+            return 200, fate
+        if fate == LOSE_REQUEST:
+            return None
+        at, headers = "" if path == "/" else path, {"content-type": "application/json"}
+        passed = httpx.post(f"{self._chain_url}{at}", content=body, headers=headers, timeout=30)
+        return (200, passed.content) if fate is None else None
 
     def _fate(self, asked: Any) -> Fate:
         """A dict is the whole answer. A batch is passed on in parts; who loses one request loses the batch."""
@@ -78,9 +57,8 @@ class RpcProxy:
         return answer
 
     def __enter__(self) -> RpcProxy:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = self._answering.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *raised: Any) -> None:
+        self._answering.__exit__(*raised)

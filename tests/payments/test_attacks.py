@@ -160,9 +160,9 @@ async def test_an_entry_whose_logs_cannot_be_read_stops_no_other(
             world.payments.journal._on_point = race
             await asyncio.gather(world.submit(asked, payload), return_exceptions=True)
             honest, second = chain.funded("1"), await world.require()
-            await world.submit(second, signed_payload(chain, honest, second))
+            await world.paid(second, signed_payload(chain, honest, second))
             rpc.rule = lambda request: None
-            assert (await world.submit(asked, payload)).task_id == asked.task_id
+            assert (await world.paid(asked, payload)).task_id == asked.task_id
             assert world.usdc(payer.address) == 990_000
 
 

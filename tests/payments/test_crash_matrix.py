@@ -42,12 +42,10 @@ RANDOM_TIMES = 500 if LONG else 7
 
 
 @pytest.fixture(scope="module")
-def seller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seller]:
-    chain = ChainProcess(tmp_path_factory.mktemp("matrix-chain"))
+def seller(chain: ChainProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seller]:
     made = Seller(tmp_path_factory.mktemp("matrix-seller"), chain)
     yield made
     made.stop()
-    chain.stop()
 
 
 @pytest.mark.parametrize("point", _OWN if LONG else _OWN[::2])
@@ -80,9 +78,8 @@ def test_killed_at_a_point_while_another_facilitator_settles(seller: Seller, poi
 
 
 @pytest.mark.parametrize("point", _LATER if LONG else _LATER[::2])
-def test_killed_while_it_looks_after_what_has_ended(tmp_path: Path, point: str) -> None:
+def test_killed_while_it_looks_after_what_has_ended(chain: ChainProcess, tmp_path: Path, point: str) -> None:
     """Reorganised, closed unused, or forgotten: the next process finds the same, and writes it once."""
-    chain = ChainProcess(tmp_path / "chain")
     (tmp_path / "seller").mkdir()
     seller = Seller(tmp_path / "seller", chain)
     try:
@@ -113,7 +110,6 @@ def test_killed_while_it_looks_after_what_has_ended(tmp_path: Path, point: str) 
         assert booked == [(10_000_000 if point == "reorged" else None,)]
     finally:
         seller.stop()
-        chain.stop()
 
 
 @pytest.mark.parametrize(("trial", "point"), _BY_SCHEME if LONG else _BY_SCHEME[1::2])

@@ -40,7 +40,7 @@ CLOSED_PORT = "http://127.0.0.1:1"
 async def carried(
     chain: ChainProcess, database: Database, folder: Path, *urls: str, **settings: Any
 ) -> AsyncIterator[World]:
-    said = {"facilitator_timeout_s": 1, "settle_timeout_s": 5, **settings}
+    said = {"facilitator_timeout_s": 5, **settings}
     async with opened(chain, database, folder, facilitators=[{"url": url} for url in urls], **said) as world:
         world.payments.courier._ask_again_s = 0.2
         yield world
@@ -87,7 +87,7 @@ async def test_a_word_without_a_transfer_is_neither_success_nor_refusal_until_th
             assert entry.point == "broadcast"
             async with database.write() as session:
                 await session.exec(text("UPDATE settlement SET valid_before_s = 1"))  # type: ignore[call-overload]
-            ended = await world.payments.journal.ended(entry, 10)
+            ended = await world.payments.journal.ended(entry, 60)
             assert ended is not None and ended.point == "abandoned"
             assert (world.usdc(payer.address), other.asked) == (1_000_000, [])
 

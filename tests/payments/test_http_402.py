@@ -111,7 +111,7 @@ def test_a_malformed_header_is_the_callers_mistake(node: NodeProcess, header: st
 
 
 def test_the_same_payment_a_hundred_times_buys_one_answer(buyer: Buyer, chain: ChainProcess) -> None:
-    """In parallel over two workers, on both routes: one is served, one price is paid."""
+    """In parallel, on both routes: one is served, one price is paid. Over two workers: test_attacks_over_http."""
     asked = buyer.price(chat("once"))
     payload = buyer.payload(asked)
     paths = (CHAT, "/api/v2/chat/completions")

@@ -23,7 +23,6 @@ from ledger.spend import BudgetRow
 from tests.devchain.devchain_process import ChainProcess
 from tests.payments.test_journal_ends import looked
 from tests.scenarios.node_process import NodeProcess
-from trust.keys import NodeKeys
 
 
 async def books(world: World) -> list[str]:
@@ -85,12 +84,12 @@ async def test_somebody_elses_transaction_is_nobodys_payment(world: World) -> No
 @pytest.mark.database
 async def test_a_transfer_is_claimed_once_ever(chain: ChainProcess, database: Database, tmp_path: Path) -> None:
     """Two tasks at the same time, two processes on one database, and a third after both: one of them is paid."""
-    wallets, keys = OpenWallets(), NodeKeys.open(tmp_path / "keys", "test")
+    wallets = OpenWallets()
     wallets.create("node"), wallets.create("facilitator")
     payer = chain.funded("1")
     async with (
-        opened(chain, database, tmp_path, wallets=wallets, keys=keys) as one,
-        opened(chain, database, tmp_path, wallets=wallets, keys=keys) as other,
+        opened(chain, database, tmp_path, wallets=wallets) as one,
+        opened(chain, database, tmp_path, wallets=wallets) as other,
     ):
         asked = [await one.require(), await other.require(), await one.require()]
         accepts = asked[0].accepts_v2("onchain")
@@ -100,7 +99,7 @@ async def test_a_transfer_is_claimed_once_ever(chain: ChainProcess, database: Da
             *(world.submit(asked[n], payloads[n]) for n, world in enumerate((one, other))), return_exceptions=True
         )
         assert [type(end) for end in ends].count(Receipt) == 1, ends
-    async with opened(chain, database, tmp_path, wallets=wallets, keys=keys) as restarted:
+    async with opened(chain, database, tmp_path, wallets=wallets) as restarted:
         assert (await refused(restarted, asked[2], payloads[2])).x402_code == "DUPLICATE_NONCE"
         assert len(await restarted.journal()) == 1
 

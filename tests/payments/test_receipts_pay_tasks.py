@@ -23,7 +23,6 @@ from ledger.database import Database
 from ledger.spend import Spend
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement
-from trust.keys import NodeKeys
 from trust.signatures import eip712, jws
 
 
@@ -127,8 +126,8 @@ async def test_a_restored_older_database_spends_no_receipt_twice(
     chain: ChainProcess, database: Database, tmp_path: Path, folder_is_kept: bool
 ) -> None:
     """Spent after the copy was made: the data folder, or the chain, says that it is older; later ones are good."""
-    backup, wallets, keys = tmp_path / "backup.db", OpenWallets(), NodeKeys.open(tmp_path / "keys", "test")
-    async with opened(chain, database, tmp_path, wallets=wallets, keys=keys) as world:
+    backup, wallets = tmp_path / "backup.db", OpenWallets()
+    async with opened(chain, database, tmp_path, wallets=wallets) as world:
         await world.payments.reconciler.start()
         payer, receipt = await paid_over(world)
         with sqlite3.connect(database.path) as source:
@@ -143,7 +142,7 @@ async def test_a_restored_older_database_spends_no_receipt_twice(
         await world.submit(task, spend_payload(payer, receipt, 1, task))
     shutil.copy(backup, tmp_path / "restored.db")
     restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
-    async with opened(chain, restored, tmp_path, wallets=wallets, keys=keys) as world:
+    async with opened(chain, restored, tmp_path, wallets=wallets) as world:
         await world.payments.reconciler.start()
         task = await world.require()
         with pytest.raises(ReceiptNotBelieved):

@@ -27,7 +27,6 @@ from tests.devchain.devchain_process import ChainProcess
 from tests.payments.test_onchain import books
 from tests.scenarios.node_process import NodeProcess, usdc
 from trust.errors import SignatureInvalid
-from trust.keys import NodeKeys
 from trust.signatures import eip712, jws
 
 OVER = 15_000
@@ -157,15 +156,15 @@ async def test_a_restored_older_database_refunds_nothing_twice(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:
     """The nonce is the receipt's own, so the chain says that it was given back, and in which transaction."""
-    backup, wallets, keys = tmp_path / "backup.db", OpenWallets(), NodeKeys.open(tmp_path / "keys", "test")
-    async with opened(chain, database, tmp_path, wallets=wallets, keys=keys) as world:
+    backup, wallets = tmp_path / "backup.db", OpenWallets()
+    async with opened(chain, database, tmp_path, wallets=wallets) as world:
         payer, receipt = await paid_over(world)
         with sqlite3.connect(database.path) as source:
             source.execute("VACUUM INTO ?", [str(backup)])
         first = await asked(world, payer, receipt)
     shutil.copy(backup, tmp_path / "restored.db")
     restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
-    async with opened(chain, restored, tmp_path, wallets=wallets, keys=keys) as world:
+    async with opened(chain, restored, tmp_path, wallets=wallets) as world:
         again = await asked(world, payer, receipt)
         assert (again.paid, again.entry.tx_hash) == (True, first.entry.tx_hash)
         assert (world.usdc(payer.address), await books(world)) == (990_000, [])
@@ -178,7 +177,7 @@ def ask_over_http(buyer: Buyer, settled: dict[str, Any], payment_id: str) -> Any
 
 
 def test_over_http_the_rest_comes_back_and_buys_nothing_any_more(buyer: Buyer, chain: ChainProcess) -> None:
-    """The 402 and the receipt say until when; two workers asked by ten at once give it once."""
+    """The 402 and the receipt say until when; asked by ten at once it is given once."""
     body = chat("refund")
     assert buyer.price(body)["extra"]["refundWindowSeconds"] == 604_800
     settled = decoded(buyer.buy(body), "payment-response")

@@ -10,12 +10,13 @@ import pytest
 from paid_http import CHAT, Buyer, chat, decoded
 from test_offers_read import ASKED
 
-from agentnode.cli.local import NodeClient, keystore, own_key
+from agentnode.cli.local import NodeClient, own_key
 from agentnode.evidence import bundle as bundles
 from agentnode.evidence.verify import verify
 from agentnode.payments import HttpGate
 from ledger.clock import SystemClock
 from tests.devchain.devchain_process import ChainProcess
+from tests.scenarios.furnished import new_wallet
 from tests.scenarios.node_process import NodeProcess
 from tests.upstream import FakeUpstream
 from trust.signatures import jws
@@ -73,7 +74,7 @@ def test_what_is_not_wanted_is_not_declared() -> None:
 def hiring(chain: ChainProcess, tmp_path: Path) -> Iterator[NodeClient]:
     """A buyer's node, its wallet funded."""
     node = NodeProcess(tmp_path / "buyer", chain)
-    wallet = keystore(node.settings).create("default")
+    wallet = new_wallet(node.settings.data, "default")
     chain.http.post("/faucet", json={"address": wallet, "usdc": "1"}).raise_for_status()
     with own_key(node.settings) as key:
         yield NodeClient(node.url, key)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,18 +12,12 @@ from ledger.database import Database
 from ledger.spend import Spend
 from tests.engine.worker import UNIT
 from tests.engine.world import World, built
-from tests.upstream import FakeUpstream, run_upstream
+from tests.forked import Program
+from tests.upstream import FakeUpstream
 
-ROOT = Path(__file__).parents[2]
 CAP_UNITS = 5
 CALLS = 200
 WORKERS = 3
-
-
-@pytest.fixture
-def upstream() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
 
 
 @pytest.mark.database
@@ -42,15 +33,14 @@ async def test_a_cap_is_never_passed_whatever_the_parallelism(
     async with built(database, upstream.api) as world:
         unit = await _make_unit_cost_its_bound(world, upstream)
         await world.spend.set_limit("budget", CAP_UNITS * unit)
-        workers = [await _worker(database_url, upstream.api, calls) for calls in _shares()]
+        workers = [_worker(database_url, upstream.api, calls) for calls in _shares()]
         sampling = asyncio.create_task(_sample(world.spend, CAP_UNITS * unit))
         for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write(b"go\n")
+            worker.tell("go")
         # The five that got in wait at the upstream, so that all others meet a budget that is held, not spent.
         await asyncio.to_thread(upstream.until, lambda calls: calls["waiting"] >= CAP_UNITS)
         upstream.open()
-        ends = [json.loads((await worker.communicate())[0]) for worker in workers]
+        ends = [json.loads(await asyncio.to_thread(worker.stdout.readline)) for worker in workers]
         sampling.cancel()
 
         assert upstream.count == CAP_UNITS
@@ -76,11 +66,9 @@ def _shares() -> list[int]:
     return [CALLS // WORKERS + (number < CALLS % WORKERS) for number in range(WORKERS)]
 
 
-async def _worker(database_url: str, api: str, calls: int) -> Process:
-    command = ["-m", "tests.engine.worker", database_url, api, str(calls)]
-    worker = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-    assert worker.stdout is not None
-    assert await worker.stdout.readline() == b"ready\n"
+def _worker(database_url: str, api: str, calls: int) -> Program:
+    worker = Program("tests.engine.worker", database_url, api, str(calls))
+    assert worker.stdout.readline() == "ready\n"
     return worker
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +12,10 @@ from engine.errors import FundsInsufficient
 from ledger.database import Database
 from tests.engine.test_engine_crash import sweep
 from tests.engine.world import World, ask, built
+from tests.forked import Program
 from tests.rounds import LONG
 from tests.upstream import FakeUpstream, FaultScript, Phase, run_upstream
 
-ROOT = Path(__file__).parents[2]
 CRASHES = 300 if LONG else 12
 SCRIPT = FaultScript(2, "mock", (Phase(error=0.1, drop=0.1, cut=0.1, lie=0.1, delay_s=0.005),))
 
@@ -39,7 +36,7 @@ async def test_money_that_is_left_is_never_refused(
     """Workers are killed before or after any operation of their ledger. After the sweep nothing is held, what is left
     is the cap less the sum of the rows, each upstream call has its row, and a call of exactly what is left goes
     through, to the last nano."""
-    ends = await _crashes(database_url, upstream.api)
+    ends = await asyncio.to_thread(_crashes, database_url, upstream.api)
     assert set(ends) <= {-9, 0}
     assert ends[-9] > CRASHES // 2
     async with built(database, upstream.api) as world:
@@ -55,16 +52,14 @@ async def test_money_that_is_left_is_never_refused(
     record_property("figure", f"{ends[-9]} crashes, {len(rows)} calls")
 
 
-async def _crashes(database_url: str, api: str) -> Counter[int]:
-    command = ["-m", "tests.promises.dying_worker", database_url, api]
-    workers = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-    assert workers.stdin is not None and workers.stdout is not None
+def _crashes(database_url: str, api: str) -> Counter[int]:
+    workers = Program("tests.promises.dying_worker", database_url, api)
     ends: Counter[int] = Counter()
     for seed in range(1, CRASHES + 1):
-        workers.stdin.write(b"%d\n" % seed)
-        ends[int(await workers.stdout.readline())] += 1
+        workers.tell(str(seed))
+        ends[int(workers.stdout.readline())] += 1
     workers.stdin.close()
-    await workers.wait()
+    workers.wait()
     return ends
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,6 @@ from tests.scenarios.node_process import NodeProcess, payload_for, requirement, 
 
 TEXT = "Which sentence counts? This one has the point. That one has less."
 RETRIES = 3
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path_factory.mktemp("promise-3-chain"))
-    yield process
-    process.stop()
 
 
 class Purchase:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement, usdc
 
 TEXT = "Which sentence counts? This one has the point. That one has less."
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path_factory.mktemp("promise-4-chain"))
-    yield process
-    process.stop()
 
 
 def for_task(payload: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:

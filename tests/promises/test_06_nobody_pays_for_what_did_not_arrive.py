@@ -15,18 +15,11 @@ from tests.devchain.devchain_process import ChainProcess
 from tests.payments.faulty_facilitator import HANGS_UP_SETTLED, SAYS_500, SILENT, FaultyFacilitator
 from tests.payments.paid_http import CHAT, Buyer, chat, decoded, encoded
 from tests.payments.rpc_proxy import LOSE_ANSWER, RpcProxy, refused
-from tests.scenarios.engine_node import upstream
+from tests.scenarios.engine_node import upstream_at
 from tests.scenarios.node_process import NodeProcess, usdc
 from tests.upstream import FakeUpstream, run_upstream
 
 BODY = chat("say hi", model="m1")
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path_factory.mktemp("promise-6-chain"))
-    yield process
-    process.stop()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +45,7 @@ def node_on(
 ) -> NodeProcess:
     at: Any = SimpleNamespace(url=url)
     waits = {"settle_timeout_s": 1, "facilitator_timeout_s": 1}
-    return NodeProcess(folder, at, upstreams=[upstream("mock", fake.api)], facilitators=facilitators, **waits)
+    return NodeProcess(folder, at, upstreams=[upstream_at("mock", fake.api)], facilitators=facilitators, **waits)
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +89,6 @@ def end_of(buyer: Buyer, answer: httpx.Response, paid_atomic: int) -> str:
     return "not delivered and still usable"
 
 
-def until_served(buyer: Buyer, payload: Any, timeout_s: float = 30) -> httpx.Response:
-    """As a right client does: the same payload again, until there is an answer."""
-    until = time.monotonic() + timeout_s
-    while (answer := buyer.pay(BODY, payload)).status_code in (409, 503):
-        assert time.monotonic() < until, answer.text
-        time.sleep(0.2)
-    return answer
-
-
 @pytest.mark.parametrize(
     ("step", "rule", "first"),
     [
@@ -142,7 +126,7 @@ def test_a_chain_that_fails_at_a_step(
     assert first in ("", end), step
     if end == "delivered and paid":
         return
-    assert end_of(buyer, until_served(buyer, payload), paid) == "delivered and paid"
+    assert end_of(buyer, buyer.paid(BODY, payload), paid) == "delivered and paid"
 
 
 def test_work_that_fails_leaves_the_receipt_unspent(own: NodeProcess, chain: ChainProcess, fake: FakeUpstream) -> None:
@@ -151,7 +135,7 @@ def test_work_that_fails_leaves_the_receipt_unspent(own: NodeProcess, chain: Cha
     asked = buyer.price(BODY)
     fake.behave(always={"status": 500})
     payload = buyer.payload(asked)
-    failed = until_served(buyer, payload)
+    failed = buyer.paid(BODY, payload)
     fake.reset()
     assert failed.status_code >= 500
     assert end_of(buyer, failed, int(asked["amount"])) == "not delivered and still usable"
@@ -167,7 +151,7 @@ def test_a_reply_that_was_lost_is_given_again(own: NodeProcess, chain: ChainProc
     with pytest.raises(httpx.TimeoutException):
         own.http.post(CHAT, json=BODY, headers={"PAYMENT-SIGNATURE": encoded(payload)}, timeout=1)
     fake.reset()
-    answer = until_served(buyer, payload)
+    answer = buyer.paid(BODY, payload)
     assert answer.status_code == 200, answer.text
     assert end_of(buyer, answer, int(asked["amount"])) == "delivered and paid"
 
@@ -180,7 +164,7 @@ def test_a_facilitator_whose_answer_is_lost(
     buyer = Buyer(carried.http, chain, chain.funded("1"))
     facilitator.fault = fault
     asked = buyer.price(BODY)
-    answer = until_served(buyer, buyer.payload(asked))
+    answer = buyer.paid(BODY, buyer.payload(asked))
     assert end_of(buyer, answer, int(asked["amount"])) == "delivered and paid"
 
 
@@ -199,7 +183,7 @@ def test_while_the_outcome_is_unknown_it_is_409_with_where_to_look(
             break
         ends.append(end_of(buyer, answer, int(asked["amount"])))
     assert set(ends) == {"pending with a URL"}
-    answer = until_served(buyer, payload)
+    answer = buyer.paid(BODY, payload)
     assert answer.status_code == 402
     assert end_of(buyer, answer, 0) == "not delivered and not charged"
     record_property("figure", f"a fault at each step; {len(ends)} times 409 while unknown, then 402, nothing charged")

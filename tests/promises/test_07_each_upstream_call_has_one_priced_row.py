@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +17,8 @@ from tests.engine.test_engine_crash import sweep
 from tests.rounds import LONG, rounds
 from tests.scenarios.engine_books import books_of
 from tests.scenarios.engine_load import Answer, Load
-from tests.scenarios.engine_node import EngineNode, new_key, running, settings_of, upstream
-from tests.upstream import FakeUpstream, run_upstream
+from tests.scenarios.engine_node import EngineNode, new_key, running, settings_of, upstream_at
+from tests.upstream import FakeUpstream
 
 POINTS = (0, 1, 3)
 """After so many chunks of a stream the upstream waits; with a whole answer it waits at 0."""
@@ -27,21 +28,15 @@ CALLS = 2 * rounds(2)
 """At once, half of them streamed."""
 
 
-@pytest.fixture
-def waiting_upstream() -> Iterator[FakeUpstream]:
-    with run_upstream() as started:
-        yield started
-
-
 def test_each_upstream_call_has_one_priced_row(
     tmp_path: Path,
     database_url: str,
-    waiting_upstream: FakeUpstream,
+    upstream: FakeUpstream,
     record_property: Callable[[str, object], None],
 ) -> None:
     """At each point of an answer, streamed and not, the client goes, the database's connections are cut, the node is
     ended or killed: the rows are the calls, each has a price, and together they are what was spent."""
-    settings = settings_of(tmp_path, [upstream("slow", waiting_upstream.api)], database_url=database_url)
+    settings = settings_of(tmp_path, [upstream_at("slow", upstream.api)], database_url=database_url)
     key = new_key(settings)
     first = 1
     with running(settings) as node:
@@ -51,19 +46,19 @@ def test_each_upstream_call_has_one_priced_row(
             calls = [Calls(node.url, key, first + place * CALLS) for place in range(len(POINTS))]
             with contextlib.ExitStack() as at_the_upstream:
                 for point, each in zip(POINTS, calls, strict=True):
-                    at_the_upstream.enter_context(each.waiting_at(point, waiting_upstream))
-                _bring_about(ending, node, calls, waiting_upstream, settings)
+                    at_the_upstream.enter_context(each.waiting_at(point, upstream))
+                _bring_about(ending, node, calls, upstream, settings)
             if ending not in ("client gone", "crash"):
                 ends = {(answer.code, answer.whole) for each in calls for answer in each.answers}
                 assert ends == {("", True)}, (ending, node.log)
-            if node.process.poll() is not None:
+            if node.process.code is not None:
                 node.start()
             first += len(POINTS) * CALLS
     asyncio.run(_swept(settings))
     books = asyncio.run(books_of(settings.database))
     books.assert_settled()
     assert books.calls_by_number == dict.fromkeys(range(1, first), 1)
-    assert waiting_upstream.count == len(books.calls)
+    assert upstream.count == len(books.calls)
     assert all(call.cost_usd_nanos > 0 for call in books.calls)
     record_property("figure", f"{len(books.calls)} calls, {len(ENDINGS)} endings at {len(POINTS)} points")
 
@@ -109,7 +104,7 @@ def _bring_about(ending: str, node: EngineNode, calls: list[Calls], waits: FakeU
         case "database gone":
             asyncio.run(_cut_connections(settings))
         case "SIGTERM":
-            node.process.terminate()
+            node.signal(signal.SIGTERM)
             waits.open()
             node.wait()
         case "crash":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -18,16 +18,10 @@ from ledger.database import Database
 from ledger.money import NANOS_PER_USD
 from tests.engine.world import World, built
 from tests.singly import singly
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream
 
 OURS_AT_OPENROUTER = "anthropic/claude-opus-4.5"
 EXAMPLES = sorted((Path(__file__).parents[1] / "engine" / "usage_examples").glob("*.json"))
-
-
-@pytest.fixture
-def upstream() -> Iterator[FakeUpstream]:
-    with run_upstream() as running:
-        yield running
 
 
 @pytest.mark.database

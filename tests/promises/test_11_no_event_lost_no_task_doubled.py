@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from sqlalchemy import text
 
 from ledger.database import Database
 from tests.a2a.a2a_world import message
-from tests.conftest import create_postgres_database
 from tests.devchain.devchain_process import ChainProcess
+from tests.forked import Program
 from tests.rounds import LONG
 from tests.scenarios.node_process import payload_for, usdc
 
-HOUSE = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.database] if LONG else []
 STREAMS, ROUNDS = (20, 10) if LONG else (6, 1)
 HEADERS = {"A2A-Version": "1.0"}
@@ -34,17 +32,13 @@ HEADERS = {"A2A-Version": "1.0"}
 @contextlib.asynccontextmanager
 async def worker(
     database: Database, owner: str, kind: str = "counting", *more: str
-) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+) -> AsyncIterator[tuple[str, Program]]:
     url = database.url.render_as_string(hide_password=False).replace("+aiosqlite", "").replace("+asyncpg", "")
-    command = [sys.executable, "-m", f"tests.promises.{kind}_worker", url, owner, *more]
-    process = await asyncio.create_subprocess_exec(*command, cwd=HOUSE, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
+    process = Program(f"tests.promises.{kind}_worker", url, owner, *more)
     try:
-        yield (await process.stdout.readline()).decode().split()[1], process
+        yield (await asyncio.to_thread(process.stdout.readline)).split()[1], process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        process.kill()
 
 
 async def read(http: httpx.AsyncClient, origin: str, method: str, params: Any, seen: list[Any], **headers: str) -> None:
@@ -126,22 +120,6 @@ class Purchase:
         return str(self.seen[-1][0])
 
 
-@pytest.fixture
-async def shared(postgres_uri: str, postgres_with_tables: str) -> AsyncIterator[Database]:
-    """A PostgreSQL that workers share."""
-    url = await asyncio.to_thread(create_postgres_database, postgres_uri, postgres_with_tables)
-    opened = Database(url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def chain(tmp_path: Path) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path / "chain")
-    yield process
-    process.stop()
-
-
 async def rpc(http: httpx.AsyncClient, origin: str, method: str, params: Any) -> dict[str, Any]:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     answer: dict[str, Any] = (await http.post(f"{origin}/api/a2a", json=body, headers=HEADERS)).json()
@@ -164,9 +142,10 @@ async def pay(http: httpx.AsyncClient, origin: str, bought: Purchase) -> None:
     await read(http, origin, "SendStreamingMessage", bought.payment, bought.seen)
 
 
+@pytest.mark.database("postgres")
 @pytest.mark.parametrize("leads", [False, True] if LONG else [False])
 async def test_a_worker_dies_and_no_paid_task_is_lost(
-    shared: Database,
+    database: Database,
     chain: ChainProcess,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
@@ -178,8 +157,8 @@ async def test_a_worker_dies_and_no_paid_task_is_lost(
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
 
-        async def start(owner: str) -> tuple[str, asyncio.subprocess.Process]:
-            return await stack.enter_async_context(worker(shared, owner, "paying", *where))
+        async def start(owner: str) -> tuple[str, Program]:
+            return await stack.enter_async_context(worker(database, owner, "paying", *where))
 
         # Who starts first leads the queue of the node's sending key.
         if leads:
@@ -195,7 +174,7 @@ async def test_a_worker_dies_and_no_paid_task_is_lost(
         await asyncio.gather(*reading)
         bought = [*both[0], *both[1]]
         unseen, cut = sum(not each.seen for each in bought), sum(not ended(each) for each in bought)
-        events = sum(await asyncio.gather(*(_ends_at(http, there, shared, chain, each) for each in bought)))
+        events = sum(await asyncio.gather(*(_ends_at(http, there, database, chain, each) for each in bought)))
     record_property("figure", f"{len(bought)} paid tasks over a death, {cut} cut off, {unseen} unseen, {events} events")
 
 

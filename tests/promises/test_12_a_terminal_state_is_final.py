@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,12 +29,12 @@ ENDS = {"completed", "canceled", "failed", "rejected"}
 
 @pytest.mark.database
 async def test_cancel_complete_and_append_race(
-    database: Database, tmp_path: Path, record_property: Callable[[str, object], None]
+    database: Database, record_property: Callable[[str, object], None]
 ) -> None:
     """Two workers and a skill race for each task's end: one terminal state in stream, store and push."""
     stage, clock = Stage(), SystemClock()
     one, two = (a_runtime(database, stage, owner=owner, poll_s=0.01) for owner in ("one", "two"))
-    sender, outbox, _ = a_sender(database, clock, one, tmp_path, Rates(100_000, 100_000))
+    sender, outbox, _ = a_sender(database, clock, one, Rates(100_000, 100_000))
     ended: dict[str, str] = {}
     async with receiving() as receiver:
         for number in range(ROUNDS):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,11 +18,12 @@ from agentnode.hire.errors import ChargeRefused
 from agentnode.hire.seller import SellerTask
 from agentnode.hire.tables import HireCall
 from ledger.money import usd_exact, usd_nanos
+from tests.answering import answering
 from tests.devchain.devchain_process import ChainProcess
-from tests.scenarios.engine_node import upstream as table_of
+from tests.node_keys import node_keys
+from tests.scenarios.engine_node import upstream_at
 from tests.scenarios.node_process import NodeProcess, payload_for
 from tests.upstream import FakeUpstream
-from trust.keys import NodeKeys
 from trust.signatures import jws
 from trust.web import GuardedClient
 
@@ -34,13 +32,13 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def seller(tmp_path_factory: pytest.TempPathFactory, upstream_process: FakeUpstream) -> Iterator[NodeProcess]:
-    folder = tmp_path_factory.mktemp("promise-17")
-    chain = ChainProcess(folder / "chain")
-    node = NodeProcess(folder / "seller", chain, upstreams=[table_of("mock", upstream_process.api)])
+def seller(
+    chain: ChainProcess, upstream_process: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeProcess]:
+    upstreams = [upstream_at("mock", upstream_process.api)]
+    node = NodeProcess(tmp_path_factory.mktemp("promise-17") / "seller", chain, upstreams=upstreams)
     yield node
     node.stop()
-    chain.stop()
 
 
 def bought(seller: NodeProcess, text: str) -> tuple[httpx.Response, dict[str, Any]]:
@@ -161,39 +159,18 @@ def paid_call(url: str) -> HireCall:
     [(750_000, False, "completed"), (750_001, False, "failed"), (750_000, True, "failed")],
     ids=["what is owed", "a nano more", "not the seller's word"],
 )
-async def test_a_server_that_asks_more_is_refused_by_our_client(
-    tmp_path: Path, charged: int, forged: bool, state: str
-) -> None:
+async def test_a_server_that_asks_more_is_refused_by_our_client(charged: int, forged: bool, state: str) -> None:
     """The work of a seller whose own signed usage does not bear out its charge is not accepted."""
-    keys = NodeKeys.open(tmp_path / "keys", "test")
-    signer = NodeKeys.open(tmp_path / "others", "test") if forged else keys
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            stated = {"statement": signer.sign(statement(charged), CHARGE_TYP)}
-            body = json.dumps(keys.jwks() if "jwks" in self.path else stated).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    call = paid_call(f"http://127.0.0.1:{server.server_port}/x")
+    keys = node_keys()
+    signer = node_keys("another") if forged else keys
+    stated = {"statement": signer.sign(statement(charged), CHARGE_TYP)}
     artifacts = [{"parts": [{"text": '{"id": "evt_1"}'}]}]
     paid = {"x402.payment.receipts": [{"success": True, "receiptId": "rcpt_1"}]}
     web = GuardedClient(["127.0.0.1/32"])
-    try:
-        task = await with_charge_checked(
-            call, SellerTask("http_call_1", "", "completed", paid, {"artifacts": artifacts}), web
-        )
-    finally:
-        await web.aclose()
-        server.shutdown()
-        server.server_close()
+    with answering(lambda path, body: (200, keys.jwks() if "jwks" in path else stated)) as origin:
+        answered = SellerTask("http_call_1", "", "completed", paid, {"artifacts": artifacts})
+        task = await with_charge_checked(paid_call(f"{origin}/x"), answered, web)
+    await web.aclose()
     assert task.state == state
     assert ("charge" in task.content) == (state == "completed")
     if state == "failed":

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.devchain.devchain_process import ChainProcess
+from tests.forked import ran
 from tests.scenarios.node_process import NodeProcess, payload_for, requirement
 
 PROMPT = "planted-prompt-7f3a9c the quick brown fox. It jumps over dogs. Dogs sleep."
 GUESSED_KEY = "p402_live_" + "5ec2e7" * 10 + "0000"
 FORGED = "0x" + "c0ffee" * 21 + "c01b"
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path_factory.mktemp("promise-18-chain"))
-    yield process
-    process.stop()
 
 
 def test_what_was_planted_is_nowhere(
@@ -51,7 +41,7 @@ def test_what_was_planted_is_nowhere(
     for name, planted in secrets.items():
         for answer in refusals:
             assert planted.removeprefix("0x") not in str(answer), f"{name} in {answer}"
-        for path in [*folder.rglob("*"), node.log_path]:
+        for path in folder.rglob("*"):
             if path.is_file():
                 assert planted.removeprefix("0x").encode() not in path.read_bytes(), f"{name} in {path}"
     record_property("figure", f"{len(secrets)} secrets in none of {len(refusals)} refusals and all files")
@@ -93,6 +83,5 @@ def _errors(node: NodeProcess, key: str, forged: dict[str, Any]) -> list[Any]:
 
 
 def _key(folder: Path) -> str:
-    command = [sys.executable, "-m", "agentnode.cli", "keys", "create", "planted", "--data", str(folder)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTNODE_", "P402_"))}
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=kept).stdout.strip()
+    return ran("agentnode.cli", "keys", "create", "planted", "--data", str(folder), environment=kept).stdout.strip()

@@ -7,8 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,15 @@ import httpx
 from agentnode.cli.local import TENANT, accounts, policies
 from agentnode.settings import Settings, load
 from ledger.accounts import SCOPES
+from tests.forked import Program
+from tests.scenarios.furnished import furnish
 
 MODEL = "m1"
 LIMITS = {"requests_per_hour": 10**9, "usd_per_day": 10**6, "concurrent": 10**5, "usd_per_request": 50}
 _PRICED = {"input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.60, "context": 128_000, "max_output": 4_096}
 
 
-def upstream(name: str, api: str, *, input_usd_per_mtok: float = 0.15) -> dict[str, Any]:
+def upstream_at(name: str, api: str, *, input_usd_per_mtok: float = 0.15) -> dict[str, Any]:
     """An `[[upstreams]]` table: the same model as at the others, whose price says which is the best on paper."""
     return {
         "name": name,
@@ -48,6 +48,7 @@ def free_port() -> int:
 
 
 def settings_of(folder: Path, upstreams: Sequence[dict[str, Any]], **more: Any) -> Settings:
+    furnish(folder)
     return load({}, data=folder, chain="none", upstreams=list(upstreams), **{"port": 0, **more})
 
 
@@ -66,21 +67,19 @@ def new_key(settings: Settings, limits: dict[str, Any] | None = None) -> str:
 class EngineNode:
     """Of these settings; `url` once it serves. Where `settings.port` is 0 each start takes another port."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, module: str = "agentnode", **environment: str) -> None:
+        furnish(settings.data)
         self.settings = settings
         self.log_path = settings.data / "node.log"
+        self._module, self._environment = module, environment
         self.start()
 
     def start(self) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AGENTNODE_", "P402_"))}
-        environment["AGENTNODE_SETTINGS"] = self.settings.model_dump_json()
-        with self.log_path.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "agentnode"], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-            )
-        assert self.process.stdout is not None
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTNODE_", "P402_"))}
+        environment = {**kept, "AGENTNODE_SETTINGS": self.settings.model_dump_json(), **self._environment}
+        self.process = Program(self._module, environment=environment, log=self.log_path)
         word, _, self.url = self.process.stdout.readline().strip().partition(" ")
-        assert word == "ready", self.log_path.read_text()[-3_000:]
+        assert word == "ready", self.log[-3_000:]
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -88,18 +87,14 @@ class EngineNode:
     def kill(self) -> None:
         """As by kill -9."""
         self.process.kill()
-        self.wait()
 
     def stop(self) -> int:
         """Drained, as by SIGTERM."""
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(timeout=60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return self.process.wait()
 
     @property
     def log(self) -> str:
@@ -113,7 +108,7 @@ def running(settings: Settings) -> Iterator[EngineNode]:
     try:
         yield node
     finally:
-        if node.process.poll() is None:
+        if node.process.code is None:
             node.signal(signal.SIGCONT)
             node.stop()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,12 @@ from eth_account.signers.local import LocalAccount
 
 from agentnode.settings import load
 from tests.devchain.devchain_process import ChainProcess, authorization
+from tests.scenarios.engine_node import EngineNode
 
-_HOUSE = Path(__file__).parent.parent.parent
 _messages = itertools.count(1)
 
 
-class NodeProcess:
+class NodeProcess(EngineNode):
     """A node on a folder and a chain. `crash_at` names the journal's point at which it dies; `module` is what runs."""
 
     def __init__(
@@ -31,24 +29,9 @@ class NodeProcess:
         module: str = "tests.scenarios.crashing_node",
         **settings: Any,
     ) -> None:
-        said = load({}, data=folder, chain=chain.url, port=settings.pop("port", 0), **settings)
-        self.settings = said
-        environment = {**os.environ, "AGENTNODE_SETTINGS": said.model_dump_json(), "CRASH_AT": crash_at}
-        self.log_path = folder.with_suffix(".log")
-        with self.log_path.open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-                cwd=_HOUSE,
-            )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        assert line.startswith("ready "), f"{line} {self.log_path.read_text()[-2000:]}"
-        self.url = line.removeprefix("ready ")
         self.chain = chain
+        said = load({}, data=folder, chain=chain.url, port=settings.pop("port", 0), **settings)
+        super().__init__(said, module, CRASH_AT=crash_at)
         self.http = httpx.Client(base_url=self.url, timeout=60)
 
     @property
@@ -84,25 +67,13 @@ class NodeProcess:
         """The task once it is in one of these states."""
         end = time.monotonic() + timeout_s
         while (task := self.task(task_id))["status"]["state"] not in states:
-            assert time.monotonic() < end, f"{task['status']} {self.log_path.read_text()[-3000:]}"
+            assert time.monotonic() < end, f"{task['status']} {self.log[-3_000:]}"
             time.sleep(0.1)
         return task
 
     def stop(self) -> int:
         self.http.close()  # else the node waits for what may be on its way
-        self._process.terminate()
-        return self.wait()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self.wait()
-
-    def wait(self) -> int:
-        code = self._process.wait(timeout=40)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self.http.close()
-        return code
+        return super().stop()
 
 
 def requirement(task: dict[str, Any]) -> dict[str, Any]:

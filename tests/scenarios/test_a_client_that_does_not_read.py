@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.scenarios.engine_books import Books, books_of
-from tests.scenarios.engine_node import api, new_key, running, settings_of, upstream
+from tests.scenarios.engine_node import api, new_key, running, settings_of, upstream_at
 from tests.upstream import run_upstream
 
 WORDS = " ".join(["x" * 60_000] * 300)
@@ -32,7 +32,7 @@ def test_a_stream_that_nobody_reads_is_ended_and_charged_as_far_as_it_came(tmp_p
     """Its upstream is stopped, its slot free, and its one row says that it was cut short; others are served."""
     with run_upstream() as mock:
         mock.behave({"text": WORDS})
-        settings = settings_of(tmp_path, [upstream("mock", mock.api)], client_stall_s=0.5)
+        settings = settings_of(tmp_path, [upstream_at("mock", mock.api)], client_stall_s=0.5)
         key = new_key(settings, {"concurrent": 1})
         with running(settings) as node, api(node.url, key) as client, socket.socket() as silent:
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,13 +14,6 @@ from tests.scenarios.node_process import NodeProcess, payload_for, requirement, 
 
 POINTS = ["signed", "receipted"] if LONG else ["signed"]
 """The others are in tests/payments/test_crash_matrix.py, without the whole node."""
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path_factory.mktemp("crash-chain"))
-    yield process
-    process.stop()
 
 
 @pytest.fixture(scope="module")

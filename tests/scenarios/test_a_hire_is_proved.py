@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -21,8 +20,10 @@ from agentnode.evidence.verify import verify
 from agentnode.settings import load
 from ledger.clock import SystemClock
 from tests.devchain.devchain_process import ChainProcess
+from tests.forked import ran
+from tests.node_keys import node_keys
+from tests.scenarios.furnished import new_wallet
 from tests.scenarios.node_process import NodeProcess, usdc
-from trust.keys import NodeKeys
 
 TEXT = "Which sentence counts? This one has the point. That one has less."
 
@@ -39,10 +40,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(chain: ChainProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """One hire for all tests: seller and buyer are processes, the chain is a third."""
     folder = tmp_path_factory.mktemp("hire")
-    chain = ChainProcess(folder / "chain")
     seller, buyer = NodeProcess(folder / "seller", chain), NodeProcess(folder / "buyer", chain)
     selling, buying = (load({}, data=folder / side, chain=chain.url) for side in ("seller", "buyer"))
     with own_key(selling) as seller_key, own_key(buying) as buyer_key:
@@ -53,7 +53,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             "POST", "/api/v2/bazaar/listings", {**listed, "price_per_call_usd": "0.01", "pay_to": pay_to}
         )
         wallets = keystore(buying)
-        wallet = wallets.create("default")
+        wallet, _ = (new_wallet(buying.data, name) for name in ("default", "grantor"))
         chain.http.post("/faucet", json={"address": wallet, "usdc": "1"}).raise_for_status()
         mandate = _mandate(at_buyer, wallets, allowed_payees=[pay_to])
         before = usdc(chain, wallet), usdc(chain, pay_to)
@@ -68,7 +68,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         seller_proof.write_text(at_seller.call("GET", f"/api/v2/evidence/tasks/{result['task']['id']}"))
     moved = (after[0] - before[0], after[1] - before[1])
     yield Story(chain, result, spent, moved, proof, seller_proof, refused)
-    for process in (seller, buyer, chain):
+    for process in (seller, buyer):
         process.stop()
 
 
@@ -168,17 +168,14 @@ def test_a_flipped_byte_is_found_and_named(story: Story, tmp_path: Path, kind: s
         ("receipt", {"issuer": "did:key:zDnaerDaTF5BXEavCrfRZEk316dpbLsfPDZ3WJ5hRTPFU2169"}),
     ],
 )
-def test_a_bundle_made_up_and_sealed_anew_does_not_hold(
-    story: Story, tmp_path: Path, kind: str, change: dict[str, str]
-) -> None:
+def test_a_bundle_made_up_and_sealed_anew_does_not_hold(story: Story, kind: str, change: dict[str, str]) -> None:
     """A node that seals a story of its own making with its own key is contradicted by what others signed."""
     lines = [line.object for line in bundles.read(story.proof.read_bytes()).lines]
     changed = [{**line, **change} if line["kind"] == kind else line for line in lines]
-    sealed = bundles.seal(changed, NodeKeys.open(tmp_path / "keys", "test"), SystemClock().now_us(), 0)
+    sealed = bundles.seal(changed, node_keys(), SystemClock().now_us(), 0)
     failed = [check for check in verify(bundles.read(sealed)) if not check.ok]
     assert kind in {check.kind for check in failed}, json.dumps([vars(check) for check in failed])
 
 
-def _verify(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agentnode.cli", "verify", str(path), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+def _verify(path: Path, *options: str) -> CompletedProcess[str]:
+    return ran("agentnode.cli", "verify", str(path), *options, environment={**os.environ, "COLUMNS": "200"})

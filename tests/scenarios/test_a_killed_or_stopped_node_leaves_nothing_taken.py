@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,33 +16,25 @@ from agentnode.settings import Settings
 from tests.rounds import LONG
 from tests.scenarios.engine_books import Books, books_of
 from tests.scenarios.engine_load import Answer, Load
-from tests.scenarios.engine_node import EngineNode, new_key, reading, running, settings_of, upstream
-from tests.upstream import FakeUpstream, run_upstream
+from tests.scenarios.engine_node import EngineNode, new_key, reading, running, settings_of, upstream_at
+from tests.upstream import FakeUpstream
 
 pytestmark = [pytest.mark.database] if LONG else []
 STREAMED, WHOLE = range(1, 201, 2), range(2, 201, 2)
 
 
 @pytest.fixture
-def waiting_upstream() -> Iterator[FakeUpstream]:
-    with run_upstream() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(tmp_path: Path, database_url: str, waiting_upstream: FakeUpstream) -> Settings:
+def settings(tmp_path: Path, database_url: str, upstream: FakeUpstream) -> Settings:
     """Leases of a second; the limit of calls at a time is what is asked for, so that a lost slot would be missed."""
-    return settings_of(tmp_path, [upstream("slow", waiting_upstream.api)], database_url=database_url, hold_lease_s=1)
+    return settings_of(tmp_path, [upstream_at("slow", upstream.api)], database_url=database_url, hold_lease_s=1)
 
 
-def test_a_node_killed_amid_200_calls_leaves_no_hold_and_no_slot(
-    settings: Settings, waiting_upstream: FakeUpstream
-) -> None:
+def test_a_node_killed_amid_200_calls_leaves_no_hold_and_no_slot(settings: Settings, upstream: FakeUpstream) -> None:
     """Half of them streams, of which two chunks had come. After restart and sweep each upstream call has its one event,
     an estimate of what was used and never the whole bound, and 200 calls at a time go through again."""
     key = new_key(settings, {"concurrent": 200})
     with running(settings) as node:
-        with _in_flight(node, key, waiting_upstream) as answers:
+        with _in_flight(node, key, upstream) as answers:
             node.kill()
         assert [answer.whole for answer in answers] == [False] * 200
         node.start()
@@ -51,38 +42,38 @@ def test_a_node_killed_amid_200_calls_leaves_no_hold_and_no_slot(
         books = asyncio.run(books_of(settings.database))
         books.assert_settled()
         assert books.calls_by_number == dict.fromkeys(range(1, 201), 1)
-        assert waiting_upstream.count == 200
+        assert upstream.count == 200
         assert {(call.decision, bool(call.estimated)) for call in books.calls} == {("owner_lost", True)}
         _cost_more_than_nothing_and_less_than_all(books)
 
-        waiting_upstream.open()
-        waiting_upstream.behave(always={})
+        upstream.open()
+        upstream.behave(always={})
         again = asyncio.run(Load([node.url], key, 200).run(range(201, 401)))
         assert [answer.code for answer in again] == [""] * 200
 
 
 def test_a_node_that_stood_still_past_its_leases_spends_nothing_twice(
-    settings: Settings, waiting_upstream: FakeUpstream
+    settings: Settings, upstream: FakeUpstream
 ) -> None:
     """Another node sweeps its calls meanwhile. Awake again it answers all that wait, each with a correction of the
     event that was charged; none is charged again."""
     key = new_key(settings, {"concurrent": 200})
     with running(settings) as node, running(settings):
-        with _in_flight(node, key, waiting_upstream) as answers:
+        with _in_flight(node, key, upstream) as answers:
             _stand_still(node, settings)
             asyncio.run(_until_nothing_is_held(settings))
             swept = asyncio.run(books_of(settings.database))
             swept.assert_settled()
             assert swept.calls_by_number == dict.fromkeys(range(1, 201), 1)
             node.signal(signal.SIGCONT)
-            waiting_upstream.open()
+            upstream.open()
         assert [(answer.code, answer.whole) for answer in answers] == [("", True)] * 200
         books = asyncio.run(books_of(settings.database))
         books.assert_settled()
         corrections = [event for event in books.events if event.kind == "correction"]
         assert sorted(event.corrects for event in corrections) == sorted(call.id for call in swept.calls)
         assert books.calls == swept.calls
-        assert waiting_upstream.count == 200
+        assert upstream.count == 200
 
 
 @contextlib.contextmanager
@@ -113,7 +104,7 @@ def _stand_still(node: EngineNode, settings: Settings) -> None:
     """By SIGSTOP, and not amid a write: on SQLite the whole database would wait for it."""
     while True:
         node.signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, node.process.pid, os.WSTOPPED | os.WNOWAIT)
+        node.process.until_stopped()
         if settings.database.startswith("postgres") or _may_write(settings):
             return
         node.signal(signal.SIGCONT)

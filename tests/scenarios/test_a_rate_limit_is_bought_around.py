@@ -15,7 +15,8 @@ from agentnode.cli.mandate import sign_mandate
 from agentnode.settings import load
 from tests.devchain.devchain_process import ChainProcess
 from tests.rounds import LONG
-from tests.scenarios.engine_node import new_key, upstream
+from tests.scenarios.engine_node import new_key, upstream_at
+from tests.scenarios.furnished import new_wallet
 from tests.scenarios.node_process import NodeProcess, usdc
 from tests.upstream import FakeUpstream, run_upstream
 
@@ -30,7 +31,7 @@ class World:
     def __init__(self, folder: Path, chain: ChainProcess, limited: FakeUpstream) -> None:
         self.chain = chain
         self.seller = NodeProcess(folder / "seller", chain)
-        self.node = NodeProcess(folder / "node", chain, upstreams=[upstream("limited", limited.api)])
+        self.node = NodeProcess(folder / "node", chain, upstreams=[upstream_at("limited", limited.api)])
         selling, buying = (load({}, data=folder / side, chain=chain.url) for side in ("seller", "node"))
         self.key = new_key(buying)
         self.http = httpx.Client(base_url=self.node.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=90)
@@ -40,7 +41,7 @@ class World:
         priced = {"price_per_call_usd": "0.01", "pay_to": self.pay_to, "capabilities": ["chat"]}
         self.client.call("POST", "/api/v2/bazaar/listings", {**listed, **priced})
         self.wallets = keystore(buying)
-        self.wallet = self.wallets.create("default")
+        self.wallet, _ = (new_wallet(buying.data, name) for name in ("default", "grantor"))
         chain.http.post("/faucet", json={"address": self.wallet, "usdc": "1"}).raise_for_status()
 
     def mandate(self, usd: str) -> str:
@@ -66,15 +67,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("bought")
-    chain = ChainProcess(folder / "chain")
+def world(chain: ChainProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with run_upstream() as limited:
         limited.behave(always={"status": 429, "retry_after": "30"})
-        made = World(folder, chain, limited)
+        made = World(tmp_path_factory.mktemp("bought"), chain, limited)
         yield made
         made.close()
-    chain.stop()
 
 
 def test_the_answer_is_bought_within_the_mandate(world: World) -> None:

@@ -15,7 +15,7 @@ import httpx
 import orjson
 import pytest
 
-from tests.conftest import create_postgres_database
+from tests.databases import create_postgres_database
 from tests.rounds import LONG
 from tests.scenarios.gateway import Gateway, User, asked, upstream_table
 from tests.upstream import FakeUpstream

@@ -15,7 +15,7 @@ import pytest
 from agentnode.settings import Settings
 from tests.rounds import LONG, rounds
 from tests.scenarios.engine_load import Answer, Load
-from tests.scenarios.engine_node import EngineNode, free_port, new_key, reading, running, settings_of, upstream
+from tests.scenarios.engine_node import EngineNode, free_port, new_key, reading, running, settings_of, upstream_at
 from tests.upstream import FakeUpstream, FaultScript, Phase, run_upstream
 
 CONNECTIONS = 60
@@ -38,7 +38,7 @@ def test_two_nodes_that_are_restarted_in_turn_drop_no_request(
     answered, streams come to their end, and each answer is one call and one event."""
     settings = [
         settings_of(
-            *(tmp_path, [upstream("slow", slow_upstream.api)]),
+            *(tmp_path, [upstream_at("slow", slow_upstream.api)]),
             database_url=database_url,
             port=free_port(),
             workers=workers,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Program
 from tests.rounds import LONG, rounds
 from tests.scenarios.engine_books import SAMPLED, books_of
-from tests.scenarios.engine_node import api, new_key, reading, running, settings_of, upstream
+from tests.scenarios.engine_node import api, new_key, reading, running, settings_of, upstream_at
 from tests.upstream import FakeUpstream, FaultScript, Phase, run_upstream
 
-HOUSE = Path(__file__).parents[2]
 CLIENTS = 16
 REQUESTS = rounds(20)
 CAP_USD = 0.002 if not LONG else 0.01
@@ -40,7 +38,10 @@ def test_a_race_for_one_session_never_passes_its_cap_and_sums_to_the_nano(
     """At every instant that was looked at, captured and held are within the cap; after the drain nothing is held, and
     spent is the sum of what the events say was charged, each upstream call being one of them."""
     settings = settings_of(
-        *(tmp_path, [upstream("bad", bad_upstream.api)]), database_url=database_url, workers=2, upstream_first_byte_s=5
+        *(tmp_path, [upstream_at("bad", bad_upstream.api)]),
+        database_url=database_url,
+        workers=2,
+        upstream_first_byte_s=5,
     )
     key = new_key(settings)
     cap_usd_nanos = round(CAP_USD * 10**9)
@@ -75,26 +76,15 @@ def _race(url: str, key: str, session_id: str) -> Counter[str]:
     for place in range(CLIENTS):
         orders = {"urls": [url], "key": key, "connections": 4, "first": 1 + place * REQUESTS, "count": REQUESTS}
         orders["more"] = {"p402": {"session_id": session_id}, **({} if place else {"max_tokens": None})}
-        client = subprocess.Popen(
-            [sys.executable, "-m", "tests.scenarios.engine_load"],
-            *(0, None, subprocess.PIPE, subprocess.PIPE),
-            text=True,
-            cwd=HOUSE,
-        )
-        assert client.stdin is not None
-        client.stdin.write(json.dumps(orders) + "\n")
-        client.stdin.flush()
-        clients.append(client)
+        clients.append(Program("tests.scenarios.engine_load"))
+        clients[-1].tell(json.dumps(orders))
     for client in clients:
-        assert client.stdout is not None
         assert client.stdout.readline() == "ready\n"
     for client in clients:
-        assert client.stdin is not None
-        client.stdin.write("go\n")
-        client.stdin.flush()
+        client.tell("go")
     ends: Counter[str] = Counter()
     for client in clients:
-        ends += Counter(json.loads(client.communicate()[0]))
+        ends += Counter(json.loads(client.stdout.readline()))
     return ends
 
 

@@ -108,30 +108,30 @@ def sender(chain_url: str) -> Iterator[Sender]:
 
 
 @pytest.fixture
-async def chain(chain_url: str) -> AsyncIterator[ChainView]:
+async def view(chain_url: str) -> AsyncIterator[ChainView]:
     view = ChainView(chain_url, 31337)
     yield view
     await view.aclose()
 
 
-async def test_the_chain_that_answers_must_be_the_one_configured(chain: ChainView, chain_url: str) -> None:
+async def test_the_chain_that_answers_must_be_the_one_configured(view: ChainView, chain_url: str) -> None:
     """The right id passes; a view configured for another chain is told which one answers."""
-    await chain.check_chain_id()
+    await view.check_chain_id()
     other = ChainView(chain_url, 8453)
     with pytest.raises(ChainMismatch, match="31337"):
         await other.check_chain_id()
     await other.aclose()
 
 
-async def test_a_used_authorisation_is_found_with_its_money(chain: ChainView, sender: Sender) -> None:
+async def test_a_used_authorisation_is_found_with_its_money(view: ChainView, sender: Sender) -> None:
     """Before: unused. After: used, and the receipt's logs tell token, from, to, amount and nonce exactly."""
     nonce, payer, token = bytes([1] * 32), sender.account.address, sender.token
-    before = await chain.balance(token, payer)
-    from_block = (await chain.head()).number
-    assert not await chain.authorization_used(token, payer, "0x" + nonce.hex())
-    assert await chain.authorization_transaction(token, payer, "0x" + nonce.hex(), from_block) is None
+    before = await view.balance(token, payer)
+    from_block = (await view.head()).number
+    assert not await view.authorization_used(token, payer, "0x" + nonce.hex())
+    assert await view.authorization_transaction(token, payer, "0x" + nonce.hex(), from_block) is None
     tx_hash = sender.pay(nonce, NOBODY, 10_000)
-    receipt = await chain.receipt(tx_hash)
+    receipt = await view.receipt(tx_hash)
     assert receipt is not None and receipt.succeeded and receipt.tx_hash == tx_hash
     (transfer,) = transfers(receipt, token)
     assert (transfer.token, transfer.sender, transfer.payee, transfer.amount_atomic) == (
@@ -142,77 +142,75 @@ async def test_a_used_authorisation_is_found_with_its_money(chain: ChainView, se
     )
     (end,) = authorizations(receipt, token)
     assert (end.outcome, end.authorizer, end.nonce) == ("used", payer.lower(), "0x" + nonce.hex())
-    assert await chain.authorization_used(token.lower(), payer.lower(), "0x" + nonce.hex())
-    assert await chain.authorization_end(token, payer, "0x" + nonce.hex(), from_block) == end
-    assert await chain.authorization_transaction(token, payer, "0x" + nonce.hex(), from_block) == tx_hash
-    assert before - await chain.balance(token, payer) == 10_000
-    assert await chain.block_hash(receipt.block_number) == receipt.block_hash
-    assert (await chain.head()).number >= receipt.block_number
-    sent = await chain.transaction(tx_hash)
+    assert await view.authorization_used(token.lower(), payer.lower(), "0x" + nonce.hex())
+    assert await view.authorization_end(token, payer, "0x" + nonce.hex(), from_block) == end
+    assert await view.authorization_transaction(token, payer, "0x" + nonce.hex(), from_block) == tx_hash
+    assert before - await view.balance(token, payer) == 10_000
+    assert await view.block_hash(receipt.block_number) == receipt.block_hash
+    assert (await view.head()).number >= receipt.block_number
+    sent = await view.transaction(tx_hash)
     assert sent is not None and sent["hash"] == tx_hash
     assert receipt.as_rpc()["logs"] and json.dumps(receipt.as_rpc())
 
 
-async def test_a_cancelled_authorisation_moved_nothing(chain: ChainView, sender: Sender) -> None:
+async def test_a_cancelled_authorisation_moved_nothing(view: ChainView, sender: Sender) -> None:
     """Its nonce is gone too, and only its end tells that nobody was paid."""
     nonce, payer = bytes([2] * 32), sender.account.address
-    receipt = await chain.receipt(sender.cancel(nonce))
+    receipt = await view.receipt(sender.cancel(nonce))
     assert receipt is not None and transfers(receipt, sender.token) == []
     assert [end.outcome for end in authorizations(receipt, sender.token)] == ["canceled"]
-    assert await chain.authorization_used(sender.token, payer, "0x" + nonce.hex())
-    end = await chain.authorization_end(sender.token, payer, "0x" + nonce.hex(), 0)
+    assert await view.authorization_used(sender.token, payer, "0x" + nonce.hex())
+    end = await view.authorization_end(sender.token, payer, "0x" + nonce.hex(), 0)
     assert end is not None and end.outcome == "canceled" and end.tx_hash == receipt.tx_hash
-    assert await chain.authorization_transaction(sender.token, payer, "0x" + nonce.hex(), 0) is None
+    assert await view.authorization_transaction(sender.token, payer, "0x" + nonce.hex(), 0) is None
 
 
-async def test_a_reverted_transaction_moved_nothing(chain: ChainView, sender: Sender) -> None:
+async def test_a_reverted_transaction_moved_nothing(view: ChainView, sender: Sender) -> None:
     """The same authorisation a second time is mined as a failure without transfers, and the first stays its end."""
     nonce = bytes([3] * 32)
     first = sender.pay(nonce, NOBODY, 1)
-    receipt = await chain.receipt(sender.pay(nonce, NOBODY, 1))
+    receipt = await view.receipt(sender.pay(nonce, NOBODY, 1))
     assert receipt is not None and not receipt.succeeded
     assert receipt.transfers() == [] and authorizations(receipt, sender.token) == []
-    assert await chain.authorization_transaction(sender.token, sender.account.address, "0x" + nonce.hex(), 0) == first
+    assert await view.authorization_transaction(sender.token, sender.account.address, "0x" + nonce.hex(), 0) == first
 
 
-async def test_what_the_chain_does_not_know_is_none(chain: ChainView) -> None:
+async def test_what_the_chain_does_not_know_is_none(view: ChainView) -> None:
     """An unknown transaction has no receipt, and a block to come has no hash."""
-    assert await chain.receipt(HASH) is None
-    assert await chain.transaction(HASH) is None
-    assert await chain.block_hash(10**9) is None
+    assert await view.receipt(HASH) is None
+    assert await view.transaction(HASH) is None
+    assert await view.block_hash(10**9) is None
 
 
-async def test_no_contract_is_not_an_unused_nonce(chain: ChainView, sender: Sender) -> None:
+async def test_no_contract_is_not_an_unused_nonce(view: ChainView, sender: Sender) -> None:
     """Where no such token is, neither a zero balance nor an unused nonce is told."""
     for token in (NOBODY, sender.deploy(creating("60006000fd"))):
         with pytest.raises(CallReverted):
-            await chain.balance(token, NOBODY)
+            await view.balance(token, NOBODY)
         with pytest.raises(CallReverted):
-            await chain.authorization_used(token, NOBODY, HASH)
+            await view.authorization_used(token, NOBODY, HASH)
 
 
-async def test_malformed_questions_are_bad_input(chain: ChainView, sender: Sender) -> None:
+async def test_malformed_questions_are_bad_input(view: ChainView, sender: Sender) -> None:
     """A short address or nonce is refused, not padded into another one."""
     for address in ("0x12", "", NOBODY + "00", NOBODY[2:]):
         with pytest.raises(InvalidInput):
-            await chain.balance(sender.token, address)
+            await view.balance(sender.token, address)
     with pytest.raises(InvalidInput):
-        await chain.authorization_used(sender.token, NOBODY, "0x01")
+        await view.authorization_used(sender.token, NOBODY, "0x01")
 
 
-async def test_a_contract_wallet_says_whose_signature_it_takes(chain: ChainView, sender: Sender) -> None:
+async def test_a_contract_wallet_says_whose_signature_it_takes(view: ChainView, sender: Sender) -> None:
     """Its owner's signature over the digest is good; another key's, another digest's and one cut short are not."""
     creation = bytes.fromhex(json.loads((ARTIFACTS / "ContractWallet.json").read_text())["creation"][2:])
     wallet = sender.deploy(creation + encode(["address"], [sender.account.address]))
     digest = keccak(text="a mandate")
     good = bytes(sender.account.unsafe_sign_hash(digest).signature)
-    assert await chain.is_valid_signature(wallet, digest, good)
-    assert not await chain.is_valid_signature(wallet, keccak(text="another"), good)
-    assert not await chain.is_valid_signature(
-        wallet, digest, bytes(Account.create().unsafe_sign_hash(digest).signature)
-    )
-    assert not await chain.is_valid_signature(wallet, digest, good[:64])
-    assert not await chain.is_valid_signature(sender.account.address, digest, good), "a key's account is no contract"
+    assert await view.is_valid_signature(wallet, digest, good)
+    assert not await view.is_valid_signature(wallet, keccak(text="another"), good)
+    assert not await view.is_valid_signature(wallet, digest, bytes(Account.create().unsafe_sign_hash(digest).signature))
+    assert not await view.is_valid_signature(wallet, digest, good[:64])
+    assert not await view.is_valid_signature(sender.account.address, digest, good), "a key's account is no contract"
 
 
 MAGIC = "1626ba7e"
@@ -248,21 +246,21 @@ MAGIC = "1626ba7e"
     ],
 )
 async def test_a_strangers_contract_answers_within_bounds(
-    chain: ChainView, sender: Sender, code: str, good: bool
+    view: ChainView, sender: Sender, code: str, good: bool
 ) -> None:
     """Only the magic word is a yes; reverts, loops, faults, short, long and other answers are a no, and none hangs."""
     contract = sender.deploy(creating(code))
-    assert await chain.is_valid_signature(contract, bytes(32), bytes(65)) is good
+    assert await view.is_valid_signature(contract, bytes(32), bytes(65)) is good
 
 
-async def test_the_gas_of_a_strangers_contract_is_bounded(chain: ChainView, sender: Sender) -> None:
+async def test_the_gas_of_a_strangers_contract_is_bounded(view: ChainView, sender: Sender) -> None:
     """A contract that would answer yes with more gas than the bound is a no, though the chain could run it."""
     # Answers yes where more than twice the bound is left when it begins, else fails.
     enough = f"{SIGNATURE_GAS * 2:08x}"
     contract = sender.deploy(creating(f"5a63{enough}10600b57fe5b7f{MAGIC}{'00' * 28}60005260206000f3"))
-    unbounded = await chain.call(contract, b"", SIGNATURE_GAS * 4)
+    unbounded = await view.call(contract, b"", SIGNATURE_GAS * 4)
     assert unbounded.hex().startswith(MAGIC)
-    assert not await chain.is_valid_signature(contract, bytes(32), bytes(65))
+    assert not await view.is_valid_signature(contract, bytes(32), bytes(65))
 
 
 async def test_an_overlong_signature_is_not_sent(sender: Sender) -> None:

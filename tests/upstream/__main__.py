@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import sys
-import threading
-from collections.abc import Callable
 
 from aiohttp import web
 
@@ -15,7 +12,7 @@ from tests.upstream.app import Upstream
 from tests.upstream.faults import FaultScript
 
 
-async def serve(port: int, api_key: str | None, script: FaultScript | None, ends_with_stdin: bool) -> None:
+async def serve(port: int, api_key: str | None, script: FaultScript | None) -> None:
     runner = web.AppRunner(Upstream(api_key, script).app, handler_cancellation=True, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.1)
@@ -24,16 +21,9 @@ async def serve(port: int, api_key: str | None, script: FaultScript | None, ends
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    if ends_with_stdin:
-        threading.Thread(target=_watch_stdin, args=(lambda: loop.call_soon_threadsafe(ended.set),), daemon=True).start()
     print(f"ready http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
     await ended.wait()
     await runner.cleanup()
-
-
-def _watch_stdin(end: Callable[[], object]) -> None:
-    sys.stdin.read()
-    end()
 
 
 if __name__ == "__main__":
@@ -41,6 +31,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key", help="the only API key that is let in; none: all are")
     parser.add_argument("--script", type=FaultScript.of, help="a FaultScript as it is written")
-    parser.add_argument("--ends-with-stdin", action="store_true", help="so that it dies with the test that started it")
     given = parser.parse_args()
-    asyncio.run(serve(given.port, given.key, given.script, given.ends_with_stdin))
+    asyncio.run(serve(given.port, given.key, given.script))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.forked import Program
 from tests.upstream.faults import FaultScript
-
-_ROOT = Path(__file__).parents[2]
 
 
 class FakeUpstream:
@@ -69,23 +66,12 @@ class FakeUpstream:
 
 @contextlib.contextmanager
 def run_upstream(api_key: str | None = None, script: FaultScript | None = None) -> Iterator[FakeUpstream]:
-    command = [sys.executable, "-m", "tests.upstream", "--port", "0", "--ends-with-stdin"]
-    process = subprocess.Popen(
-        [
-            *command,
-            *(["--key", api_key] if api_key else []),
-            *(["--script", script.written()] if script else []),
-        ],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    scripted = ["--script", script.written()] if script else []
+    process = Program("tests.upstream", "--port", "0", *(["--key", api_key] if api_key else []), *scripted)
     try:
-        assert process.stdout is not None
         word, _, url = process.stdout.readline().strip().partition(" ")
         assert word == "ready", word
         yield FakeUpstream(url)
     finally:
-        process.terminate()
-        process.wait(timeout=10)
+        process.send_signal(signal.SIGTERM)
+        process.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +38,10 @@ from ledger.vault import Vault
 from tests.engine.cache.cache_world import EMBEDDER, answer, question
 from tests.engine.world import MODEL, ask
 from tests.ledger.parts import MemoryKey
-from tests.upstream import FakeUpstream, run_upstream
+from tests.upstream import FakeUpstream
 
 ONE, OTHER, SPAIN = "What is the capital of France?", "what's the capital of france", "What is the capital of Spain?"
 DAY_USD_NANOS = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeUpstream]:
-    with run_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(running: FakeUpstream) -> FakeUpstream:
-    running.reset()
-    return running
 
 
 def table(upstream: FakeUpstream, **changed: Any) -> dict[str, Any]:

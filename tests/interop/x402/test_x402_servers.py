@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from npm import WORKSHOP, install, needs_node, node
 
 from agentnode.cli.local import NodeClient, keystore, own_key
 from tests.devchain.devchain_process import ChainProcess
 from tests.scenarios.node_process import NodeProcess, usdc
-
-
-@pytest.fixture
-def chain(tmp_path: Path) -> Iterator[ChainProcess]:
-    process = ChainProcess(tmp_path / "chain")
-    yield process
-    process.stop()
 
 
 @needs_node
