@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import httpx
 
 from trust.errors import CallReverted, ChainUnavailable
+from trust.tls import authorities
 
 _Read = TypeVar("_Read")
 _REVERTED = 3
@@ -29,7 +30,8 @@ class JsonRpc:
         self._url, self._timeout_s = url, timeout_s
         self._ids = itertools.count(1)
         # Kept alive for less than servers do, so that no call is sent into a connection that is just being closed.
-        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, limits=httpx.Limits(keepalive_expiry=2.0))
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=authorities(), limits=limits)
 
     async def ask(self, method: str, *params: Any) -> Any:
         """Raises CallReverted too, where a contract refuses."""

@@ -16,6 +16,7 @@ import httpx
 from trust.addresses import AddressRules, parse_url
 from trust.errors import FetchFailed
 from trust.guarded_transport import GuardedTransport, Resolve, allowed_addresses, system_resolver
+from trust.tls import authorities
 
 _MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -60,7 +61,7 @@ class GuardedClient:
         self._max_bytes = max_bytes
         self._lookups = ThreadPoolExecutor(4, thread_name_prefix="strangers-names")
         self._resolve = resolve or system_resolver(self._lookups)
-        self._tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._tls = tls or authorities()
         self._transport = self.transport(total_s=timeout_s, max_bytes=max_bytes)
 
     def transport(self, *, total_s: float = 600, max_bytes: int = 16_000_000) -> GuardedTransport:

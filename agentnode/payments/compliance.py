@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import httpx
 
 from agentnode.payments.errors import ComplianceBlocked, ComplianceUnchecked
+from trust.tls import authorities
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _MOST_BYTES = 10_000_000
@@ -68,7 +69,7 @@ class ComplianceService:
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=authorities())
 
     async def check(self, payer: str, payee: str) -> str:
         answer = await self._asked({"payer": payer, "payee": payee})

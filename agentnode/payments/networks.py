@@ -12,6 +12,7 @@ from ledger.money import Asset
 from trust.chain import ChainView
 from trust.errors import CallReverted, ChainUnavailable
 from trust.networks import BASE, BASE_SEPOLIA, EMBEDDED
+from trust.tls import authorities
 
 USDC = {
     BASE: Asset(BASE, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USD Coin", "2", 6),
@@ -60,7 +61,7 @@ async def check_decimals(chain: ChainView, asset: Asset) -> None:
 async def _told(rpc_url: str, member: str = "usdc") -> dict[str, Any] | None:
     """What the chain says of its tokens; None where it says nothing, as any other chain."""
     try:
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=10, trust_env=False, verify=authorities()) as client:
             told: dict[str, Any] = (await client.get(f"{rpc_url.rstrip('/')}/info")).raise_for_status().json()[member]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
@@ -70,7 +71,7 @@ async def _told(rpc_url: str, member: str = "usdc") -> dict[str, Any] | None:
 async def gas_from_faucet(rpc_url: str, address: str) -> None:
     """Ether for a sending key on the embedded chain, where it costs nothing."""
     try:
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=30, trust_env=False, verify=authorities()) as client:
             answer = await client.post(f"{rpc_url.rstrip('/')}/faucet", json={"address": address, "usdc": "0"})
             answer.raise_for_status()
     except httpx.HTTPError as error:

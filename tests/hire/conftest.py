@@ -41,7 +41,7 @@ def seller(chain_url: str, asset: Asset, tmp_path_factory: pytest.TempPathFactor
 def wallet(chain_url: str) -> Wallet:
     """A wallet of its own with one USDC."""
     made = Wallet("0x" + secrets.token_hex(32))
-    httpx.post(f"{chain_url}/faucet", json={"address": made.address, "usdc": "1"}, trust_env=False).raise_for_status()
+    httpx.post(f"{chain_url}/faucet", json={"address": made.address, "usdc": "1"}, verify=False).raise_for_status()
     return made
 
 

@@ -57,7 +57,7 @@ class SellerProcess:
         return f"{self.url}/.well-known/agent-card.json"
 
     def payloads(self) -> list[dict[str, Any]]:
-        return list(httpx.get(f"{self.url}/payloads", trust_env=False).json())
+        return list(httpx.get(f"{self.url}/payloads", verify=False).json())
 
     def stop(self) -> None:
         self.process.kill()

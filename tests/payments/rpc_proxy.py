@@ -24,12 +24,12 @@ class RpcProxy:
 
     def __init__(self, chain_url: str, rule: Callable[[dict[str, Any]], Fate] = lambda request: None) -> None:
         self.rule = rule
-        self._chain_url = chain_url
+        self._chain = httpx.Client(base_url=chain_url, timeout=30, verify=False)
         self._answering = answering(self._say)
 
     def _say(self, path: str, body: bytes) -> Answer:
         if not body:
-            return 200, httpx.get(f"{self._chain_url}{path}", timeout=30).content
+            return 200, self._chain.get(path).content
         fate = self._fate(json.loads(body)) if path == "/" else None
         if isinstance(fate, int):
             return fate, {}
@@ -37,8 +37,7 @@ class RpcProxy:
             return 200, fate
         if fate == LOSE_REQUEST:
             return None
-        at, headers = "" if path == "/" else path, {"content-type": "application/json"}
-        passed = httpx.post(f"{self._chain_url}{at}", content=body, headers=headers, timeout=30)
+        passed = self._chain.post(path, content=body, headers={"content-type": "application/json"})
         return (200, passed.content) if fate is None else None
 
     def _fate(self, asked: Any) -> Fate:
@@ -53,7 +52,7 @@ class RpcProxy:
         return [fate or self._passed(request) for fate, request in zip(fates, asked, strict=True)]
 
     def _passed(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.post(self._chain_url, json=request, timeout=30).json()
+        answer: dict[str, Any] = self._chain.post("/", json=request).json()
         return answer
 
     def __enter__(self) -> RpcProxy:

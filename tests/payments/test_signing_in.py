@@ -21,13 +21,13 @@ RECEIPTS = "/api/v2/receipts"
 
 
 def price(node: NodeProcess, body: Any) -> httpx.Response:
-    answer = httpx.post(node.url + CHAT, json=body, timeout=60)
+    answer = httpx.post(node.url + CHAT, json=body, timeout=60, verify=False)
     assert answer.status_code == 402
     return answer
 
 
 def signed_in(node: NodeProcess, body: Any, header: str) -> httpx.Response:
-    return httpx.post(node.url + CHAT, json=body, headers={"SIGN-IN-WITH-X": header}, timeout=60)
+    return httpx.post(node.url + CHAT, json=body, headers={"SIGN-IN-WITH-X": header}, timeout=60, verify=False)
 
 
 async def test_the_official_client_is_given_again_what_it_bought(
@@ -45,7 +45,7 @@ async def test_the_official_client_is_given_again_what_it_bought(
     client.register("eip155:*", ExactEvmScheme(EthAccountSigner(payer)))
     client.set_spend_controls({"allowed_assets": True})
     client.register_extension(create_siwx_client_extension(CreateSIWxClientExtensionOptions(signers=[payer])))
-    async with x402HttpxClient(client, base_url=node.url, timeout=60) as http:
+    async with x402HttpxClient(client, base_url=node.url, timeout=60, verify=False) as http:
         answers = [await http.post(CHAT, json=chat("what I want twice")) for _ in range(3)]
         other = await http.post(CHAT, json=chat("something else"))
     assert [answer.status_code for answer in answers] == [200, 200, 200], answers[1].text
@@ -104,9 +104,9 @@ def test_a_header_that_is_no_proof_is_named(node: NodeProcess, header: str) -> N
     """400 with the header's name, on every route that reads it."""
     sent = {"SIGN-IN-WITH-X": header.encode("latin-1")}
     for answer in (
-        httpx.post(node.url + CHAT, json=chat(), headers=sent),
-        httpx.get(node.url + RECEIPTS, headers=sent),
-        httpx.get(node.url + "/api/a2a/rest/tasks", headers=sent),
+        httpx.post(node.url + CHAT, json=chat(), headers=sent, verify=False),
+        httpx.get(node.url + RECEIPTS, headers=sent, verify=False),
+        httpx.get(node.url + "/api/a2a/rest/tasks", headers=sent, verify=False),
     ):
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["param"] == "SIGN-IN-WITH-X"

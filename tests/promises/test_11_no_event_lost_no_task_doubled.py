@@ -72,7 +72,7 @@ async def test_a_worker_dies_and_who_listens_goes_on_at_another(
 ) -> None:
     """With the last event's id: every number once, in order, over the death; and what they say is the task."""
     events = 0
-    async with httpx.AsyncClient(timeout=60) as http, worker(database, "b") as (there, _):
+    async with httpx.AsyncClient(timeout=60, verify=False) as http, worker(database, "b") as (there, _):
         for number in range(ROUNDS):
             async with worker(database, f"a{number}") as (here, dying):
                 streams: list[list[Any]] = [[] for _ in range(STREAMS)]
@@ -155,7 +155,7 @@ async def test_a_worker_dies_and_no_paid_task_is_lost(
     event and misses none, each task is done and paid once, and who saw nothing yet sends its payment again."""
     where = (str(tmp_path / "node"), chain.url)
     async with contextlib.AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, verify=False))
 
         async def start(owner: str) -> tuple[str, Program]:
             return await stack.enter_async_context(worker(database, owner, "paying", *where))
@@ -231,7 +231,7 @@ async def test_sent_again_is_one_task(database: Database) -> None:
         return str(answer["result"]["task"]["id"])
 
     at_once = {"returnImmediately": True}
-    async with httpx.AsyncClient(timeout=60) as http:
+    async with httpx.AsyncClient(timeout=60, verify=False) as http:
         async with worker(database, "a") as (one, _), worker(database, "b") as (two, _):
             key = {"Idempotency-Key": str(uuid.uuid4())}
             keyed = [{"message": message("x", f"m{n}"), "configuration": at_once} for n in range(20)]

@@ -10,6 +10,7 @@ import httpx
 
 from trust.chain_records import TxReceipt, read_receipt
 from trust.errors import ChainUnavailable
+from trust.tls import authorities
 
 _TIMEOUT_S = 10.0
 _REVERTED = 3
@@ -46,7 +47,7 @@ class Broadcaster:
     """Raises RpcRefused where the chain's node says no, and ChainUnavailable where it is not known what it says."""
 
     def __init__(self, rpc_url: str) -> None:
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, verify=authorities())
         self._rpc_url = rpc_url
 
     async def close(self) -> None:
