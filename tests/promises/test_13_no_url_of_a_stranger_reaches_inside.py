@@ -242,7 +242,7 @@ OPENS = {
     "agentnode/payments/schemes/signer.py": "the operator's rpc_url",
     "agentnode/sell/proxy.py": "the operator's wraps; no path leads to another host",
     "engine/providers/upstream_http.py": "the operator's upstreams",
-    "trust/chain.py": "the operator's rpc_url",
+    "trust/json_rpc.py": "the operator's rpc_url",
     "trust/guarded_transport.py": "the guard itself",
 }
 """Each module that opens a connection by itself, and whose URL it is. A stranger's goes through trust.web."""
