@@ -87,3 +87,14 @@ async def test_another_media_type_is_refused(http: httpx.AsyncClient, origin: st
     answer = await http.post(origin + path, content=b"no json", headers={"Content-Type": "text/plain"})
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == (-32005 if status == 200 else 415)
+
+
+@pytest.mark.parametrize("content", [[[]], [{}], [""], [{"text": None}]])
+async def test_what_is_none_of_0_3_is_the_callers_mistake(http: httpx.AsyncClient, base: str, content: Any) -> None:
+    """Whole, streamed, or read back."""
+    message = {"messageId": "m", "role": "ROLE_USER", "content": content}
+    for path in ("message:send", "message:stream"):
+        answer = await http.post(f"{base}/{path}", json={"message": message})
+        assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    asked = await http.get(f"{base}/tasks/task_{'0' * 32}", params={"history_length": "long"})
+    assert asked.status_code == 400
