@@ -1,4 +1,5 @@
-"""One client's HTTP connection: uvicorn's, which would take a request's head at whatever size and pace it comes."""
+"""One client's HTTP connection: uvicorn's, which would take a head of any size at any pace, and wait for ever for who
+does not read."""
 
 from __future__ import annotations
 
@@ -11,22 +12,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ledger.errors import InvalidInput
 
 HEAD_S = 30.0
+STALL_S = 120.0
 MOST_HEAD_BYTES = 262_144
 
 
 class Connection(HttpToolsProtocol):
-    """Closed where the next head has not come whole `head_s` after the last answer, or is too large.
+    """Closed where the next head has not come whole `head_s` after the last answer, or is too large, and where of an
+    answer nothing was read for `stall_s`.
 
     What is no HTTP is refused in the shape of every refusal.
     """
 
     head_s = HEAD_S
+    stall_s = STALL_S
     most_head_bytes = MOST_HEAD_BYTES
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head, self._heads, self._head_bytes = True, 0, 0
         self._patience: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,6 +40,17 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._no_more_patience()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.stall_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def data_received(self, data: bytes) -> None:
         before = self._in_head, self._heads

@@ -1,4 +1,4 @@
-"""A connection is kept for who asks something: not for silence, nor for a head without end."""
+"""A connection is kept for who asks something and reads the answer: not for silence, nor for a head without end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ASKED = b"GET %s HTTP/1.1\r\nHost: node\r\n\r\n"
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """Where a hasty node answers with the names of a request's headers; what is at `/waits` only after it has looked at
-    its connection."""
-    looked = asyncio.Event()
+    """Where a hasty node answers with the names of a request's headers; at `/waits` only after it has looked at its
+    connection, at `/much` with more than a socket takes, at `/left` once somebody has gone from there."""
+    looked, left = asyncio.Event(), asyncio.Event()
 
     class Hasty(Connection):
-        head_s = 0.05
+        head_s = stall_s = 0.05
         most_head_bytes = 2_000
 
         def _give_up(self) -> None:
@@ -35,9 +35,16 @@ async def port() -> AsyncIterator[int]:
             await looked.wait()
         while (await receive()).get("more_body"):
             pass
-        body = b" ".join(name for name, _ in scope["headers"])
+        body = b"ok " + b" ".join(name for name, _ in scope["headers"])
+        if scope["path"] == "/much":
+            body += bytes(50_000_000)
+        if scope["path"] == "/left":
+            await left.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        if scope["path"] == "/much":
+            left.set()
 
     config, state = uvicorn.Config(app, lifespan="off", log_level="critical"), ServerState()
 
@@ -56,6 +63,14 @@ async def said(port: int, sent: bytes) -> bytes:
     told = await reader.read()
     writer.close()
     return told
+
+
+async def test_who_reads_nothing_is_left(port: int) -> None:
+    """What waits for it ends then."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000)
+    writer.write(ASKED % b"/much")
+    assert b"ok" in await said(port, ASKED % b"/left")
+    writer.close()
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: n"])
