@@ -35,6 +35,7 @@ from ledger.work import Idempotency
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,200}")
 _LEAST_UNGUESSABLE = 22
 _TRIES, _TRY_AGAIN_S = 500, 0.02
+_MOST_EVENTS_UNPAID = 100
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ class Intake:
             return await self._say(task, message)
         elif self._paying is None:
             raise PaymentsAbsent
+        elif not task.paid and task.seq > _MOST_EVENTS_UNPAID:  # each is kept, and read with the task
+            raise InvalidInput("message.taskId", "names a task of which too many payments were refused; begin another")
         elif submission.status == "payment-rejected":
             task = await self._paying.reject(task, message)
         else:

@@ -50,6 +50,16 @@ async def test_a_paid_task_walks_from_price_to_answer(rpc: Rpc, gate: TestGate, 
     assert said == ["payment-required", "payment-submitted", "payment-verified"]
 
 
+async def test_a_task_keeps_only_so_many_payments_that_do_not_pay(rpc: Rpc, gate: TestGate) -> None:
+    """Each is kept with what its message says, and read whenever the task is."""
+    asked = await rpc.send("what is it", skill="ask")
+    answer: dict[str, Any] = {}
+    while "error" not in answer:
+        assert gate.submissions < 60
+        answer = (await rpc.post("SendMessage", payment(asked, "bad", f"pay{gate.submissions}"))).json()
+    assert answer["error"]["data"][0]["metadata"]["param"] == "message.taskId"
+
+
 async def test_absent_skill_is_ask(rpc: Rpc) -> None:
     """A message that names no skill asks."""
     task = (await rpc.call("SendMessage", {"message": message("what")}))["task"]

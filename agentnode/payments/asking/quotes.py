@@ -7,6 +7,7 @@ price list's version, the resource and the hash of the input, so that a payer ca
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -61,7 +62,7 @@ class Quotes:
         if quote is None or not isinstance(version, str) or not _VERSION.fullmatch(version):
             raise QuoteUnknown("the payment names no quote of this seller; ask for the price again")
         asked = self._requirement(replace(offer, price_version=version), asset, int(quote[1]), int(quote[2]))
-        if asked.quote_id != quote[0]:
+        if not secrets.compare_digest(asked.quote_id, quote[0]):
             raise QuoteUnknown("the quote is for another request; ask for this one's price")
         if sent.is_v2 and said != asked.accepts_v2(sent.scheme)["extra"]:
             raise QuoteUnknown("accepted.extra is not what was asked")
