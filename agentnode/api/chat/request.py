@@ -39,12 +39,12 @@ class ChatRequest:
             body: Any = orjson.loads(raw)
         except orjson.JSONDecodeError:
             raise InvalidInput("body", "is not valid JSON") from None
+        self.same = in_one_order(body) if keyed else raw
+        """The bytes by which an equal request is known."""
         self.request = CompletionRequest.parse(body)
         self.is_streamed, self._with_usage = _delivery_of(body, keyed)
         self.options = options_of(body)
         self.attribution = attribution_of(body)
-        self.same = in_one_order(body) if keyed else raw
-        """The bytes by which an equal request is known."""
         self._user = body.get("user")
 
     def on(self, account: Account, options: Options, request_id: str, **more: Any) -> ChatOrder:
