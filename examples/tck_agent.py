@@ -22,8 +22,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from agentnode.a2a import (
+    INPUT_MODES,
     Answer,
     Done,
+    Incoming,
     NeedsInput,
     Piece,
     Rejected,
@@ -32,10 +34,9 @@ from agentnode.a2a import (
     TaskRuntime,
     Work,
     agent_card,
+    push_body,
     routes,
 )
-from agentnode.a2a.incoming import Incoming
-from agentnode.a2a.skills import INPUT_MODES
 from agentnode.migrations import LOCATIONS
 from agentnode.push import PushConfigs, PushSender
 from ledger.accounts import ANONYMOUS, Caller
@@ -120,7 +121,7 @@ async def serve(port: int, database_url: str, folder: Path, origin: str) -> None
     runtime = TaskRuntime(
         *(database, vault, clock, idempotency, new_id("proc"), None, skills, f"{origin}/api/a2a", pushes)
     )
-    sender = PushSender(outbox, pushes, web, clock, keys, runtime.telling.body)
+    sender = PushSender(outbox, pushes, web, clock, keys, push_body(runtime))
     card = agent_card("tck agent", "Plays the parts that the A2A test suites ask for.", "1.0.0", origin, skills)
     app = Starlette(routes=routes(runtime, card, nobody, clock.now_us(), keys.sign))
 

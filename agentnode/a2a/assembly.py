@@ -6,15 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from a2a.types.a2a_pb2 import AgentCard
 from starlette.routing import BaseRoute
 
-from agentnode.a2a.card import Sign, agent_card, card_routes, security_schemes
-from agentnode.a2a.endpoint import Authenticate, a2a_routes
-from agentnode.a2a.extended import About, ExtendedCard
-from agentnode.a2a.gate import Gate
+from agentnode.a2a.dialects import About, Authenticate, agent_card, push_body, routes, security_schemes
 from agentnode.a2a.runtime import TaskRuntime
 from agentnode.a2a.skills import Skills
+from agentnode.a2a.toll_gate import Gate
 from agentnode.ground import Ground
 from agentnode.push import PushConfigs, PushSender
 from agentnode.ticking import Tick, beside
@@ -63,21 +60,4 @@ def open_tasks(
     schemes = security_schemes(settings.url, signs_in=gate is not None)
     card = agent_card(settings.name, settings.description, version, settings.url, skills, schemes, extended=True)
     served = routes(runtime, card, authenticate, clock.now_us(), keys.sign, about)
-    return Tasks(runtime, outbox, served, PushSender(outbox, pushes, ground.web, clock, keys, runtime.telling.body))
-
-
-def routes(
-    runtime: TaskRuntime,
-    card: AgentCard,
-    authenticate: Authenticate,
-    made_at_us: int,
-    sign: Sign,
-    about: About | None = None,
-) -> list[BaseRoute]:
-    """Everything that A2A serves over HTTP, absolute paths. `made_at_us`: when the card last changed.
-
-    `about` says what an extended card adds, where the card claims one.
-    """
-    assert card.capabilities.extended_agent_card == (about is not None), "the card tells the truth"
-    extended = ExtendedCard(card, sign, about) if about is not None else None
-    return [*card_routes(card, made_at_us, sign), *a2a_routes(runtime, authenticate, extended)]
+    return Tasks(runtime, outbox, served, PushSender(outbox, pushes, ground.web, clock, keys, push_body(runtime)))

@@ -5,6 +5,7 @@ TaskEnded             409  TASK_ENDED: terminal is final
 TaskBusy              409  TASK_BUSY: it is being worked on and takes no message now
 TaskNotStoppable      409  TASK_NOT_STOPPABLE: it ended, or its payment is on the way or spent
 TaskPaidByAnother     409  DUPLICATE_NONCE: another payment of this task came first
+PaymentUnderWay       409  SETTLEMENT_PENDING: another payment of this task is being settled
 TaskTakenOver         409  TASK_TAKEN_OVER: this worker's lease ran out, what it has in hand is not written
 SkillUnknown          400  SKILL_UNKNOWN
 SkillFailed           500  SKILL_FAILED: the skill broke; what broke is in the node's log, not in the answer
@@ -57,6 +58,17 @@ class TaskPaidByAnother(Conflict):
 
     def __init__(self) -> None:
         super().__init__("the task was paid by another payment; this one was not charged")
+
+
+class PaymentUnderWay(Conflict):
+    """Another payment of the task is being settled."""
+
+    code = "SETTLEMENT_PENDING"
+    retry_after_ms = 2_000
+    says = "A payment of this task is being settled."
+
+    def __init__(self) -> None:
+        super().__init__(self.says)
 
 
 class TaskTakenOver(Conflict):

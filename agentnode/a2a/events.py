@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agentnode.a2a.states import FAILED, TERMINAL
+from agentnode.a2a.states import FAILED
 from agentnode.payments.asking.task_metadata import STATUS as PAYMENT_STATUS
 from ledger.errors import AgentNodeError
 
@@ -19,7 +19,6 @@ Event = dict[str, Any]
 View = dict[str, Any]
 """A task as its caller sees it: id, contextId, status, and artifacts and history where there are any."""
 
-ARTIFACT_ID = "answer"
 ERROR_METADATA = "error"
 
 
@@ -61,8 +60,8 @@ def answered(text: str, context_id: str, message_id: str) -> dict[str, Any]:
     return {"messageId": message_id, "contextId": context_id, "role": "ROLE_AGENT", "parts": [{"text": text}]}
 
 
-def artifact(text: str, *, name: str, append: bool = False, last: bool = False) -> Event:
-    made = {"artifactId": ARTIFACT_ID, "name": name, "parts": [{"text": text}]}
+def artifact(artifact_id: str, name: str, parts: Sequence[dict[str, Any]], *, append: bool, last: bool) -> Event:
+    made = {"artifactId": artifact_id, "name": name, "parts": list(parts)}
     return {"kind": "artifact", "artifact": made, "append": append, "last": last}
 
 
@@ -70,10 +69,6 @@ def state_of(event: Event) -> str | None:
     """The state that the event brings the task to; None where it brings none."""
     found = event.get("status")
     return found["state"] if found else None
-
-
-def ends(event: Event) -> bool:
-    return state_of(event) in TERMINAL
 
 
 def told_of(events: Sequence[Event], first_seq: int) -> list[int]:

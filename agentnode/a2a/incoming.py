@@ -11,6 +11,12 @@ from typing import Any
 
 from agentnode.payments.asking.task_metadata import Submission
 from agentnode.push import PushConfig
+from ledger.accounts import ANONYMOUS, Caller
+
+CONFIGURATION = "p402.configuration"
+"""Metadata of a message that came in the P402 dialect: what it wants of the engine."""
+_LEAST_UNGUESSABLE = 22
+"""Characters of an id: of base64 they carry 128 bits; a UUID has 36."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,20 @@ class Incoming:
             key: value for key, value in self.asked.get("message", {}).items() if key not in ("messageId", "message_id")
         }
         return _hash({**self.asked, "message": message})
+
+    def open_key(self, caller: Caller) -> str | None:
+        """Under which an equal message of the caller's is the same task, as long as that is open.
+
+        None where nobody knows who asks and the message's id could be guessed: the task's id is its secret, and an
+        equal message of a stranger's would be told it.
+        """
+        if "messageId" not in self.asked.get("message", {}):  # the P402 dialect needs none
+            return None
+        nobody = caller.tenant_id == ANONYMOUS.tenant_id and caller.payer is None
+        if nobody and len(self.message["messageId"]) < _LEAST_UNGUESSABLE:
+            return None
+        identity = f"{caller.tenant_id}\0{caller.payer or ''}\0{self.request_hash}"
+        return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def _hash(value: Any) -> str:

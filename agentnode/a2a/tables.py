@@ -110,6 +110,10 @@ class Task:
     status_at_us: int = 0
     ended_at_us: int | None = None
 
+    @classmethod
+    def of_row(cls, row: Any) -> Task:
+        return cls(**row._mapping)
+
     @property
     def ended(self) -> bool:
         return self.ended_at_us is not None

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 
 from sqlmodel import col, delete, func, select
 
+from agentnode.push.errors import PushMissing, PushRefused
 from agentnode.push.tables import PushConfigRow
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
-from ledger.errors import Conflict, InvalidInput, NotFound
+from ledger.errors import InvalidInput
 from ledger.vault import Vault
 from ledger.work import Letter, Outbox
 from trust.addresses import parse_url
@@ -21,18 +22,6 @@ from trust.web import GuardedClient
 
 _MOST_OF_A_TASK = 8
 _LONGEST = 4_096
-
-
-class PushMissing(NotFound):
-    """The task has no push configuration of that id."""
-
-    code = "PUSH_CONFIG_NOT_FOUND"
-
-
-class PushRefused(Conflict):
-    """The task has as many push configurations as one may have."""
-
-    code = "PUSH_CONFIG_LIMIT"
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ class PushConfigs:
         """Raises PushMissing."""
         found = await self._vault.read(tenant_id, _ref(task_id, config_id), 0)
         if found is None:
-            raise PushMissing("the task has no push configuration of that id")
+            raise PushMissing
         return PushConfig(**json.loads(found))
 
     async def of_task(self, tenant_id: str, task_id: str) -> list[PushConfig]:

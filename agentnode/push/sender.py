@@ -8,7 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from agentnode.push.configs import PushConfig, PushConfigs, PushMissing
+from agentnode.push.configs import PushConfig, PushConfigs
+from agentnode.push.errors import PushMissing
 from agentnode.push.policy import Sign, arrived, headers, unwanted, wait_s
 from ledger.clock import SECOND_US, Clock
 from ledger.errors import AgentNodeError

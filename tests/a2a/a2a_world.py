@@ -18,6 +18,8 @@ from starlette.requests import Request
 from agentnode.a2a import (
     Answer,
     Done,
+    Gate,
+    Incoming,
     NeedsInput,
     Piece,
     Rejected,
@@ -31,14 +33,13 @@ from agentnode.a2a import (
     routes,
     security_schemes,
 )
-from agentnode.a2a.gate import Gate
-from agentnode.a2a.incoming import Incoming
 from agentnode.payments import (
     Offer,
     PaymentRefused,
     PaymentRequirement,
     PaymentUnknown,
     QuoteExpired,
+    Rate,
     Receipt,
     SettlementPending,
 )
@@ -263,19 +264,19 @@ class Stage:
         return f"Hello {work.text}."
 
     def skills(self) -> Skills:
-        cent = 10_000_000
+        cent = Rate(10_000_000)
         return Skills(
             [
                 echo(),
-                Skill("ask", "Ask", "Shouts the question back.", self.upper, price_usd_nanos=cent),
+                Skill("ask", "Ask", "Shouts the question back.", self.upper, price=cent),
                 Skill("tell", "Tell", "Streams.", self.tell),
                 Skill("guess", "Guess", "Asks back.", self.guess),
-                Skill("paid-guess", "Guess", "Asks back, for money.", self.guess, price_usd_nanos=cent),
+                Skill("paid-guess", "Guess", "Asks back, for money.", self.guess, price=cent),
                 Skill("hello", "Hello", "Answers with a message.", self.hello, direct=True),
                 Skill("slow", "Slow", "Waits.", self.slow),
-                Skill("paid-slow", "Slow", "Waits, for money.", self.slow, price_usd_nanos=cent),
+                Skill("paid-slow", "Slow", "Waits, for money.", self.slow, price=cent),
                 Skill("broken", "Broken", "Breaks.", self.broken),
-                Skill("paid-broken", "Broken", "Breaks, for money.", self.broken, price_usd_nanos=cent),
+                Skill("paid-broken", "Broken", "Breaks, for money.", self.broken, price=cent),
             ]
         )
 
@@ -416,7 +417,7 @@ async def ended(runtime: TaskRuntime, task_id: str, caller: Caller = ANONYMOUS) 
     with contextlib.suppress(TaskEnded):
         async for _ in runtime.subscribe(task_id, caller):
             pass
-    view: dict[str, Any] = await runtime.get(task_id, caller)
+    view: dict[str, Any] = (await runtime.snapshot(task_id, caller)).view
     return view
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agentnode.a2a import TaskRuntime
+from agentnode.a2a import TaskRuntime, push_body
 from agentnode.push import PushSender
 from ledger.clock import Clock
 from ledger.database import Database
@@ -63,4 +63,4 @@ def a_sender(
 ) -> tuple[PushSender, Outbox, NodeKeys]:
     web = web or GuardedClient(["127.0.0.1/32"])
     outbox, keys = Outbox(database, clock, "push", rates or Rates()), node_keys()
-    return PushSender(outbox, pushes(database, clock, web), web, clock, keys, runtime.telling.body), outbox, keys
+    return PushSender(outbox, pushes(database, clock, web), web, clock, keys, push_body(runtime)), outbox, keys

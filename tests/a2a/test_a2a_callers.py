@@ -108,6 +108,17 @@ async def test_one_idempotency_key_is_one_task(rpc: Rpc, stage: Stage, database:
     assert (await rpc.call("SendMessage", params, **headers, **AS_ALICE))["task"]["id"] != again["id"]
 
 
+async def test_a_key_that_made_nothing_answers_again(rpc: Rpc) -> None:
+    """An equal message under a key finds the task that is open, each time; an answer that is a message keeps no key."""
+    asked = {"message": message("x", str(uuid.uuid4()), metadata={"skill": "ask"})}
+    task = (await rpc.call("SendMessage", asked))["task"]
+    hello = {"message": message("x", metadata={"skill": "hello"})}
+    for _ in range(2):
+        assert (await rpc.call("SendMessage", asked, **{"Idempotency-Key": "k-3"}))["task"]["id"] == task["id"]
+        answer = (await rpc.call("SendMessage", hello, **{"Idempotency-Key": "k-4"}))["message"]
+        assert answer["parts"] == [{"text": "Hello x."}]
+
+
 async def test_a_refused_request_does_not_use_up_its_key(rpc: Rpc) -> None:
     """A key under which nothing was made can be used again for the same body."""
     params = {"message": message("x", metadata={"skill": "fly"})}
@@ -173,6 +184,6 @@ async def test_content_is_sealed_and_ends(database: Database, stage: Stage) -> N
     assert "private" not in "".join(rows) and not [each for each in sealed if b"private" in bytes(each)]
     clock.later_s = 25 * 3600
     assert await Vault(database, clock, FixedKey()).delete_ended() == 1
-    later = await runtime.get(view["id"], ANONYMOUS)
+    later = (await runtime.snapshot(view["id"], ANONYMOUS)).view
     assert later["status"]["state"] == "completed" and "history" not in later and "artifacts" not in later
     await runtime.close()

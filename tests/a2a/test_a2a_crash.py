@@ -98,7 +98,7 @@ async def test_a_stop_hands_the_work_to_others_at_once(database: Database, stage
     other = Stage()
     other.go.set()
     two = a_runtime(database, other, owner="two")
-    await two.resume_abandoned()
+    await two.recovery.tick()
     assert (await ended(two, view["id"]))["status"]["state"] == "completed"
     await two.close()
 
@@ -108,7 +108,7 @@ async def test_a_lease_in_hand_is_not_taken(database: Database, stage: Stage) ->
     one, two = a_runtime(database, stage, owner="one"), a_runtime(database, Stage(), owner="two")
     view = await one.send(incoming_text("x", "slow", "m1"), ANONYMOUS, wait=False)
     await stage.begun.wait()
-    await two.resume_abandoned()
+    await two.recovery.tick()
     stage.go.set()
     assert (await ended(one, view["id"]))["status"]["state"] == "completed"
     assert len(stage.works) == 1
@@ -123,11 +123,11 @@ async def test_who_lost_the_lease_writes_nothing(database: Database, stage: Stag
     await stage.begun.wait()
     other = Stage()
     two = a_runtime(database, other, owner="two", lease_s=60)
-    await two.resume_abandoned()
+    await two.recovery.tick()
     await other.begun.wait()
     stage.go.set()  # the first one finishes, too late
-    await asyncio.wait(one._worker._held.values())
-    assert (await two.get(view["id"], ANONYMOUS))["status"]["state"] == "working"
+    await asyncio.wait(one._leases._jobs.values())
+    assert (await two.snapshot(view["id"], ANONYMOUS)).view["status"]["state"] == "working"
     other.go.set()
     await ended(two, view["id"])
     async with database.read() as session:

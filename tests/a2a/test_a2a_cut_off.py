@@ -35,9 +35,9 @@ class CutOff:
     async def looked(self, later_s: int) -> str:
         """The task's state after the tick that is due `later_s` later."""
         self.clock.later_s = later_s
-        await self.two.tick()
-        await asyncio.gather(*self.two._worker._held.values())
-        state: str = (await self.two.get(self.task_id, ANONYMOUS))["status"]["state"]
+        await self.two.recovery.tick()
+        await asyncio.gather(*self.two._leases._jobs.values())
+        state: str = (await self.two.snapshot(self.task_id, ANONYMOUS)).view["status"]["state"]
         return state
 
 
@@ -58,9 +58,9 @@ async def cut_off(database: Database) -> AsyncIterator[CutOff]:
     sent = asyncio.create_task(one.send(paying(asked["id"]), ANONYMOUS))
     await reached.wait()
     await one.close()
-    await two.tick()
-    await asyncio.gather(*two._worker._held.values())
-    assert (await two.get(asked["id"], ANONYMOUS))["status"]["state"] == "input-required"
+    await two.recovery.tick()
+    await asyncio.gather(*two._leases._jobs.values())
+    assert (await two.snapshot(asked["id"], ANONYMOUS)).view["status"]["state"] == "input-required"
     made = CutOff(gate, clock, two, stage, asked["id"], verify, sent)
     yield made
     await made.verified_late()
@@ -117,8 +117,8 @@ async def test_a_payment_that_is_still_moving_keeps_the_task_from_ending(cut_off
     await cut_off.verified_late()
     cut_off.gate.journal[cut_off.task_id] = "slow"
     cut_off.clock.later_s = 700
-    await cut_off.two.tick()
-    await cut_off.two.tick()
+    await cut_off.two.recovery.tick()
+    await cut_off.two.recovery.tick()
     with pytest.raises(TaskNotStoppable):
         await cut_off.two.cancel(cut_off.task_id, ANONYMOUS)
     cut_off.gate.pending.set()

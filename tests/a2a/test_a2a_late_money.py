@@ -56,9 +56,9 @@ class Late:
     async def looked(self, later_s: int) -> str:
         """The task's state after the tick that is due `later_s` later."""
         self.clock.later_s = later_s
-        await self.two.tick()
-        await asyncio.gather(*self.two._worker._held.values())
-        state: str = (await self.two.get(self.task_id, ANONYMOUS))["status"]["state"]
+        await self.two.recovery.tick()
+        await asyncio.gather(*self.two._leases._jobs.values())
+        state: str = (await self.two.snapshot(self.task_id, ANONYMOUS)).view["status"]["state"]
         return state
 
     async def refused(self) -> None:

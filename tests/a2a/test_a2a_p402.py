@@ -10,7 +10,7 @@ from a2a_world import PAYER, SIGNATURE, Rpc, Stage, TestGate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnode.a2a.p402 import is_p402
+from agentnode.a2a.dialects.p402 import is_p402
 
 
 def said(text: str, skill: str = "echo", **fields: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 async def told_of(runtime: TaskRuntime, url: str, text: str = "x", skill: str = "slow", **config: Any) -> str:
     """A task of Alice's that is told of; its id."""
-    push = PushConfig(id="", task_id="", url=url, **config)
+    push = PushConfig(id="here", task_id="", url=url, **config)
     asked = incoming_text(text, skill, f"m-{text}", push=push)
     view = await runtime.send(asked, ALICE, wait=skill not in ("slow", "tell"))
     task_id: str = view["id"]
@@ -165,7 +165,7 @@ async def test_no_host_is_told_more_than_its_measure(
     senders = [a_sender(database, clock, runtime, Rates(tenant=100, host=3))[0] for _ in range(2)]
     for number in range(4):
         caller = ALICE if number % 2 else ANONYMOUS
-        push = PushConfig("", "", receiver.url)
+        push = PushConfig("here", "", receiver.url)
         await runtime.send(incoming_text("plum", "guess", f"m{number}", push=push), caller)
     counted = []
     for minute in range(4):

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from a2a_world import FixedKey, TestGate, incoming_text, payload, pushes
 
-from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, echo
+from agentnode.a2a import Skill, Skills, SkillUnknown, TaskRuntime, ask, ask_pricing, echo
 from agentnode.payments import Rate
 from agentnode.payments.asking.task_metadata import Submission
 from engine import Call, Chunk, CompletionRequest, ModelUnavailable, Options
 from ledger.accounts import ANONYMOUS, DEFAULT_LIMITS, Account, Policy
 from ledger.clock import SystemClock
 from ledger.database import Database
-from ledger.errors import BudgetRefused
+from ledger.errors import BudgetRefused, InvalidInput
 from ledger.spend import whole
 from ledger.vault import Vault
 from ledger.work import Idempotency
@@ -81,6 +81,13 @@ async def test_an_engines_refusal_fails_the_task_by_its_code(database: Database,
     assert told["x402.payment.receipts"][0]["success"] is True
 
 
+async def test_a_configuration_that_is_none_is_refused_by_name() -> None:
+    """It is metadata of the message, and so whatever a client of any version put there."""
+    quoted = ask_pricing("quoted", Engine(), 1)
+    with pytest.raises(InvalidInput, match="configuration"):
+        await quoted.of("x", {"metadata": {"p402.configuration": "fast"}})
+
+
 def test_skills_are_chosen_by_name() -> None:
     """The message's metadata before the request's; absent, `ask`; unknown, refused by name."""
     skills = Skills([echo(), ask(Engine(), day)])
@@ -97,5 +104,5 @@ def test_skills_are_chosen_by_name() -> None:
 
 def test_the_card_shows_the_price() -> None:
     """A skill's terms name its price exactly."""
-    assert ask(Engine(), day, Rate(1_500_000)).terms.endswith("0.0015 USD per task.")
-    assert isinstance(echo(), Skill) and echo().terms.endswith("Free.")
+    assert ask(Engine(), day, Rate(1_500_000)).card_text.endswith("0.0015 USD per task.")
+    assert isinstance(echo(), Skill) and echo().card_text.endswith("Free.")

@@ -82,6 +82,9 @@ async def test_a_subscriber_gets_the_rest(rpc: Rpc, stage: Stage) -> None:
         async with streaming(rpc, "SubscribeToTask", {"id": task_id}) as subscribed:
             snapshot = (await anext(subscribed))["task"]
             assert snapshot["artifacts"][0]["parts"] == [{"text": "a"}]
+            # A number that no event had yet would be waited for behind the task's end.
+            ahead = {"Last-Event-ID": "99"}
+            assert (await rpc.error("SubscribeToTask", {"id": task_id}, **ahead))["code"] == -32602
             for chunk in ("b", None):
                 await stage.chunks.put(chunk)
             rest = [each async for each in subscribed]
@@ -182,7 +185,7 @@ async def test_a_terminal_state_is_final(database: Database) -> None:
     async def round_of(number: int) -> None:
         asked = incoming_text(f"a b c {number}", "tell", f"m{number}")
         steps = one.stream(asked, ANONYMOUS)
-        view: Any = await anext(steps)
+        _, view = await anext(steps)
         for chunk in ("x", "y", None):
             stage.chunks.put_nowait(chunk)
 
@@ -192,7 +195,7 @@ async def test_a_terminal_state_is_final(database: Database) -> None:
 
         async def listen() -> list[Any]:
             heard = []
-            async for step in steps:
+            async for _, step in steps:
                 apply(view, step)
                 heard.append(step)
             return heard
@@ -200,7 +203,7 @@ async def test_a_terminal_state_is_final(database: Database) -> None:
         heard, *_ = await asyncio.gather(listen(), cancel(two), cancel(one))
         ends = [each for each in heard if each["kind"] == "status" and each["status"]["state"] != "working"]
         assert len(ends) == 1 and heard[-1] is ends[0]
-        assert (await two.get(view["id"], ANONYMOUS)) == view
+        assert (await two.snapshot(view["id"], ANONYMOUS)).view == view
         while not stage.chunks.empty():
             stage.chunks.get_nowait()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agentnode.a2a import Skill, Skills, TaskRuntime
 from agentnode.ground import ground_on
+from agentnode.payments import Rate
 from agentnode.payments.assembly import PAYEE_WALLET, SENDER_WALLET, open_payments
 from agentnode.settings import load
 from ledger.clock import SystemClock
@@ -33,7 +34,7 @@ async def main(url: str, owner: str, folder: str, chain_url: str) -> None:
     await ground.spend.start()
     paid = await open_payments(ground)
     settling = asyncio.create_task(paid.run())
-    skills = Skills([Skill("count", "Count", "Counts.", count, price_usd_nanos=PRICE_USD_NANOS)], default="count")
+    skills = Skills([Skill("count", "Count", "Counts.", count, price=Rate(PRICE_USD_NANOS))], default="count")
     runtime = TaskRuntime(
         *(database, ground.vault, clock, ground.idempotency, owner, paid.task_gate, skills, "http://node"),
         pushes(database, clock),

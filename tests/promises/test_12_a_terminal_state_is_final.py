@@ -63,9 +63,9 @@ async def test_cancel_complete_and_append_race(
 
 async def _race(one: TaskRuntime, two: TaskRuntime, stage: Stage, url: str, number: int) -> tuple[str, str]:
     """A task that is completed and cancelled at once; its id and its end."""
-    push = PushConfig(id="", task_id="", url=url)
+    push = PushConfig(id="here", task_id="", url=url)
     steps = one.stream(incoming_text(f"{number}", "tell", f"m{number}", push=push), ANONYMOUS)
-    view: dict[str, Any] = await anext(steps)
+    _, view = await anext(steps)
 
     async def say(turns: int) -> None:
         for chunk in ("x", "y", None):
@@ -79,7 +79,7 @@ async def _race(one: TaskRuntime, two: TaskRuntime, stage: Stage, url: str, numb
 
     async def listen() -> list[Any]:
         heard = []
-        async for step in steps:
+        async for _, step in steps:
             apply(view, step)
             heard.append(step)
         return heard
@@ -89,7 +89,7 @@ async def _race(one: TaskRuntime, two: TaskRuntime, stage: Stage, url: str, numb
     ends = [step["status"]["state"] for step in heard if step["kind"] == "status" and step["status"]["state"] in ENDS]
     assert len(ends) == 1 and heard[-1]["status"]["state"] == ends[0]
     for runtime in (one, two):
-        assert (await runtime.get(view["id"], ANONYMOUS))["status"]["state"] == ends[0]
+        assert (await runtime.snapshot(view["id"], ANONYMOUS)).view["status"]["state"] == ends[0]
     while not stage.chunks.empty():
         stage.chunks.get_nowait()
     return view["id"], ends[0]

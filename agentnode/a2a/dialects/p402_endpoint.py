@@ -11,10 +11,11 @@ from a2a.utils.constants import VERSION_HEADER
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from agentnode.a2a import p402
+from agentnode.a2a.dialects import p402
 from agentnode.a2a.errors import TaskMissing
+from agentnode.a2a.events import View
 from agentnode.a2a.incoming import Incoming
-from agentnode.a2a.runtime import TaskRuntime
+from agentnode.a2a.runtime import Step, TaskRuntime
 from agentnode.payments.asking.task_metadata import ERROR, STATUS, Submission
 from ledger.accounts import Caller
 from ledger.errors import AgentNodeError, InvalidInput
@@ -136,7 +137,7 @@ class P402Endpoint:
             steps = self._runtime.stream(incoming, caller)
         else:
             steps = self._runtime.subscribe(str(params.get("id")), caller)
-        view = await anext(steps)  # what is refused is refused before the stream begins
+        _, view = await anext(steps)  # what is refused is refused before the stream begins
         if "messageId" not in view:
             first = await self._task_or_price(view["id"], caller)
             if "error" in first:
@@ -146,7 +147,7 @@ class P402Endpoint:
         return StreamingResponse(_sse(frames, request_id), media_type="text/event-stream")
 
     async def _frames(
-        self, view: dict[str, Any], steps: AsyncGenerator[dict[str, Any], None], caller: Caller
+        self, view: View, steps: AsyncGenerator[Step, None], caller: Caller
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The task, then its new artefacts' pieces and states, then the task at its end."""
         async with contextlib.aclosing(steps):
@@ -154,10 +155,10 @@ class P402Endpoint:
                 yield {"message": view}
                 return
             yield await self._shown(view["id"], caller)
-            async for step in steps:
-                if step["kind"] == "artifact":
-                    piece = p402.artifact_json(step["artifact"])
-                    yield {"taskId": view["id"], "artifact": piece, "append": step["append"]}
+            async for _, event in steps:
+                if event["kind"] == "artifact":
+                    piece = p402.artifact_json(event["artifact"])
+                    yield {"taskId": view["id"], "artifact": piece, "append": event["append"]}
             yield await self._shown(view["id"], caller)
 
 

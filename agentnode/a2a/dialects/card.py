@@ -19,20 +19,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agentnode.a2a.paths import REST_PATH, RPC_PATH
 from agentnode.a2a.skills import Skills
 from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from ledger.clock import seconds
 from trust.signatures import cards
 
+RPC_PATH = "/api/a2a"
+REST_PATH = f"{RPC_PATH}/rest"
+SIGN_IN_PATH = f"{RPC_PATH}/sign-in"
 WELL_KNOWN = ("/.well-known/agent-card.json", "/.well-known/agent.json")
-Sign = Callable[[Mapping[str, Any], str], str]
-"""A compact JWS over the payload's canonical form, with a `typ` (trust.keys.NodeKeys.sign)."""
 PURE_PATH = f"{RPC_PATH}{WELL_KNOWN[0]}"
 _CACHE_CONTROL = "public, max-age=300"
 
-
-SIGN_IN_PATH = f"{RPC_PATH}/sign-in"
+Sign = Callable[[Mapping[str, Any], str], str]
+"""A compact JWS over the payload's canonical form, with a `typ` (trust.keys.NodeKeys.sign)."""
 
 
 def security_schemes(origin: str, signs_in: bool) -> dict[str, pb.SecurityScheme]:
@@ -92,7 +92,7 @@ def agent_card(
             pb.AgentSkill(
                 id=skill.id,
                 name=skill.name,
-                description=skill.terms,
+                description=skill.card_text,
                 tags=skill.tags,
                 examples=skill.examples,
             )

@@ -5,12 +5,12 @@ That a task which has ended takes no change at all is not said here: the log ref
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentnode.a2a.errors import TaskBusy, TaskNotStoppable, TaskTakenOver
 from agentnode.a2a.events import Event
-from agentnode.a2a.log import Change, Rule
 from agentnode.a2a.states import INPUT_REQUIRED
 from agentnode.a2a.tables import Task
 
@@ -18,7 +18,31 @@ FREE: dict[str, Any] = {"lease_owner": None, "lease_until_us": None}
 """Columns of a task that nobody has in hand."""
 
 
-def take_to_pay(owner: str, until_us: int) -> Rule:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Events to append, in order, and columns of the task to set."""
+
+    events: Sequence[Event] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+Rule = Callable[[Task], Change]
+"""Decides on a task as it stands under its lock; refuses by raising. Pure and quick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who has a task in hand, and until when if nobody renews it."""
+
+    owner: str
+    until_us: int
+
+    def taking(self, task: Task) -> dict[str, Any]:
+        """Columns of the task that is taken."""
+        return {"lease_owner": self.owner, "lease_until_us": self.until_us, "fence": task.fence + 1}
+
+
+def take_to_pay(lease: Lease) -> Rule:
     """Take a task that waits for its payment: one payment at a time, so that no two are settled for one task.
 
     A lease that has lapsed counts too: whoever held it may have sent money, and only who resumes it asks.
@@ -27,30 +51,30 @@ def take_to_pay(owner: str, until_us: int) -> Rule:
     def rule(task: Task) -> Change:
         if task.state != INPUT_REQUIRED or task.paid or task.lease_until_us is not None:
             raise TaskBusy
-        return Change(columns=_taken(task, owner, until_us))
+        return Change(columns=lease.taking(task))
 
     return rule
 
 
-def take_to_go_on(owner: str, until_us: int, events: Sequence[Event]) -> Rule:
+def take_to_go_on(lease: Lease, events: Sequence[Event]) -> Rule:
     """Take a task that waits for its caller's words: free, or paid before."""
 
     def rule(task: Task) -> Change:
         owed = task.price_usd_nanos and not task.paid
         if task.state != INPUT_REQUIRED or owed or task.lease_until_us is not None:
             raise TaskBusy
-        return Change(events, _taken(task, owner, until_us))
+        return Change(events, lease.taking(task))
 
     return rule
 
 
-def take_over(owner: str, until_us: int, now_us: int) -> Rule:
+def take_over(lease: Lease, now_us: int) -> Rule:
     """Take a task whose worker is gone."""
 
     def rule(task: Task) -> Change:
         if task.lease_until_us is None or task.leased(now_us):
             raise TaskBusy
-        return Change(columns=_taken(task, owner, until_us))
+        return Change(columns=lease.taking(task))
 
     return rule
 
@@ -76,7 +100,7 @@ def stop(event: Event) -> Rule:
     return rule
 
 
-def take_to_stop(owner: str, until_us: int, by_payer: bool) -> Rule:
+def take_to_stop(lease: Lease, by_payer: bool) -> Rule:
     """Take a priced task to cancel it: its requirement must be void before its end is written.
 
     Who has paid may cancel it while it waits for the caller's words too: nobody else could ever end it.
@@ -85,7 +109,7 @@ def take_to_stop(owner: str, until_us: int, by_payer: bool) -> Rule:
     def rule(task: Task) -> Change:
         if not (by_payer and task.paid and task.state == INPUT_REQUIRED and task.lease_until_us is None):
             _check_stoppable(task)
-        return Change(columns=_taken(task, owner, until_us))
+        return Change(columns=lease.taking(task))
 
     return rule
 
@@ -95,7 +119,3 @@ def _check_stoppable(task: Task) -> None:
         raise TaskNotStoppable("the task was paid and is being worked on; it runs to its end")
     if task.price_usd_nanos and task.lease_until_us is not None:
         raise TaskNotStoppable("the task's payment is on the way; ask again when it has settled")
-
-
-def _taken(task: Task, owner: str, until_us: int) -> dict[str, Any]:
-    return {"lease_owner": owner, "lease_until_us": until_us, "fence": task.fence + 1}

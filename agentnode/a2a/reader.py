@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, tuple_
 
-from agentnode.a2a.events import View, fold, loads
-from agentnode.a2a.hints import Hints, Listener, Numbered
-from agentnode.a2a.log import task_of
+from agentnode.a2a.events import Event, View, fold, loads
+from agentnode.a2a.listeners import Listener, Listeners, Numbered
 from agentnode.a2a.tables import TASK, Task
 from ledger.database import AsyncSession, Database
 from ledger.vault import Vault
@@ -19,11 +18,12 @@ from ledger.vault import Vault
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A task, what its caller sees of it, and the number of the last event in that."""
+    """A task, what its caller sees of it, and the number of the last event in that; where it is new, its events."""
 
     task: Task
     view: View
     seq: int
+    fresh: Sequence[Event] = ()
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Filter:
 
 
 class TaskReader:
-    def __init__(self, database: Database, vault: Vault, hints: Hints, poll_s: float) -> None:
+    def __init__(self, database: Database, vault: Vault, listeners: Listeners, poll_s: float) -> None:
         self._database = database
         self._vault = vault
-        self._hints = hints
+        self._listeners = listeners
         self._poll_s = poll_s
 
     def listening(self, task_id: str) -> AbstractContextManager[Listener]:
         """Hear of a task's events as this process commits them; begin to listen before reading."""
-        return self._hints.listening(task_id)
+        return self._listeners.listening(task_id)
 
     async def task(self, task_id: str) -> Task | None:
         async with self._database.read() as session:
@@ -73,7 +73,7 @@ class TaskReader:
             found = found.where(tuple_(TASK.c.status_at_us, TASK.c.id) < which.before)
         async with self._database.read() as session:
             connection = await session.connection()
-            tasks = [task_of(row) for row in await connection.execute(found.where(*wanted))]
+            tasks = [Task.of_row(row) for row in await connection.execute(found.where(*wanted))]
             total = (await connection.execute(select(func.count()).select_from(TASK).where(*wanted))).scalar_one()
             return [await self._snapshot(session, task) for task in tasks], total
 
@@ -116,7 +116,7 @@ class TaskReader:
 
 async def _one(session: AsyncSession, which: ColumnElement[bool]) -> Task | None:
     row = (await (await session.connection()).execute(select(TASK).where(which))).first()
-    return None if row is None else task_of(row)
+    return None if row is None else Task.of_row(row)
 
 
 def _condition(which: Filter) -> list[ColumnElement[bool]]:

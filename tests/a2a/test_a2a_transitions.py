@@ -9,10 +9,11 @@ import pytest
 from agentnode.a2a import TaskBusy, TaskNotStoppable
 from agentnode.a2a.errors import TaskTakenOver
 from agentnode.a2a.events import fold, status
-from agentnode.a2a.rules import by_holder, stop, take_over, take_to_pay, take_to_stop
 from agentnode.a2a.tables import Task
+from agentnode.a2a.transitions import Lease, by_holder, stop, take_over, take_to_pay, take_to_stop
 
 NOW = 1_000
+LEASE = Lease("two", NOW + 9)
 END = status("canceled", NOW)
 FREE = Task("task_1", "ctx_1", "public", "slow", "1.0", 2, 0, NOW, state="working", lease_owner="one", fence=3)
 HELD = replace(FREE, lease_until_us=NOW + 1)
@@ -26,29 +27,29 @@ ASKING = replace(PAID, state="input-required")
 @pytest.mark.parametrize(
     ("task", "rule", "refusal"),
     [
-        (HELD, take_over("two", NOW + 9, NOW), TaskBusy),
-        (SETTLING, take_over("two", NOW + 9, NOW), TaskBusy),
-        (PRICED, take_over("two", NOW + 9, NOW), TaskBusy),
-        (LAPSED, take_over("two", NOW + 9, NOW), None),
-        (PRICED, take_to_pay("two", NOW + 9), None),
-        (SETTLING, take_to_pay("two", NOW + 9), TaskBusy),
-        (LAPSED, take_to_pay("two", NOW + 9), TaskBusy),
-        (PAID, take_to_pay("two", NOW + 9), TaskBusy),
+        (HELD, take_over(LEASE, NOW), TaskBusy),
+        (SETTLING, take_over(LEASE, NOW), TaskBusy),
+        (PRICED, take_over(LEASE, NOW), TaskBusy),
+        (LAPSED, take_over(LEASE, NOW), None),
+        (PRICED, take_to_pay(LEASE), None),
+        (SETTLING, take_to_pay(LEASE), TaskBusy),
+        (LAPSED, take_to_pay(LEASE), TaskBusy),
+        (PAID, take_to_pay(LEASE), TaskBusy),
         (HELD, stop(END), None),
         (PRICED, stop(END), None),
         (SETTLING, stop(END), TaskNotStoppable),
         (LAPSED, stop(END), TaskNotStoppable),
         (PAID, stop(END), TaskNotStoppable),
-        (PRICED, take_to_stop("two", NOW + 9, by_payer=False), None),
-        (SETTLING, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
-        (LAPSED, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
-        (PAID, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
-        (PAID, take_to_stop("two", NOW + 9, by_payer=True), TaskNotStoppable),
-        (PRICED, take_to_stop("two", NOW + 9, by_payer=True), None),
-        (SETTLING, take_to_stop("two", NOW + 9, by_payer=True), TaskNotStoppable),
-        (ASKING, take_to_stop("two", NOW + 9, by_payer=False), TaskNotStoppable),
-        (ASKING, take_to_stop("two", NOW + 9, by_payer=True), None),
-        (replace(ASKING, lease_until_us=NOW), take_to_stop("two", NOW + 9, by_payer=True), TaskNotStoppable),
+        (PRICED, take_to_stop(LEASE, by_payer=False), None),
+        (SETTLING, take_to_stop(LEASE, by_payer=False), TaskNotStoppable),
+        (LAPSED, take_to_stop(LEASE, by_payer=False), TaskNotStoppable),
+        (PAID, take_to_stop(LEASE, by_payer=False), TaskNotStoppable),
+        (PAID, take_to_stop(LEASE, by_payer=True), TaskNotStoppable),
+        (PRICED, take_to_stop(LEASE, by_payer=True), None),
+        (SETTLING, take_to_stop(LEASE, by_payer=True), TaskNotStoppable),
+        (ASKING, take_to_stop(LEASE, by_payer=False), TaskNotStoppable),
+        (ASKING, take_to_stop(LEASE, by_payer=True), None),
+        (replace(ASKING, lease_until_us=NOW), take_to_stop(LEASE, by_payer=True), TaskNotStoppable),
         (HELD, by_holder(HELD, [END]), None),
         (replace(HELD, fence=4), by_holder(HELD, [END]), TaskTakenOver),
         (replace(HELD, lease_owner="two"), by_holder(HELD, [END]), TaskTakenOver),
@@ -66,7 +67,7 @@ def test_a_rule_allows_or_refuses(task: Task, rule: object, refusal: type[Except
 
 def test_taking_a_task_raises_its_fence() -> None:
     """Whoever held it before writes nothing any more."""
-    assert take_over("two", NOW + 9, NOW)(LAPSED).columns == {
+    assert take_over(LEASE, NOW)(LAPSED).columns == {
         "lease_owner": "two",
         "lease_until_us": NOW + 9,
         "fence": 4,

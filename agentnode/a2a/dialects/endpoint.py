@@ -1,4 +1,4 @@
-"""The A2A endpoint over HTTP: the SDK's routes and dispatchers, and around them what they leave to the server.
+"""One of the SDK's endpoints over HTTP, and what it leaves to the server.
 
 Around each request: the caller is known, the body is bounded and kept as it was read, activated extensions are echoed
 in the header they were asked in, and numbers are shown again in what leaves.
@@ -7,7 +7,6 @@ in the header they were asked in, and numbers are shown again in what leaves.
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,13 +15,9 @@ from typing import Any
 import orjson
 from a2a.compat.v0_3.extension_headers import LEGACY_HTTP_EXTENSION_HEADER
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
-from a2a.server.context import ServerCallContext
 from a2a.server.jsonrpc_models import JSONParseError as RpcParseError
 from a2a.server.request_handlers.response_helpers import build_error_response
-from a2a.server.routes.common import ServerCallContextBuilder
-from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
-from a2a.server.routes.rest_routes import create_rest_routes
-from a2a.utils.constants import A2A_JSON_MEDIA_TYPE, VERSION_HEADER
+from a2a.utils.constants import A2A_JSON_MEDIA_TYPE
 from a2a.utils.error_handlers import build_rest_error_payload
 from a2a.utils.errors import (
     A2AError,
@@ -33,16 +28,8 @@ from a2a.utils.errors import (
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
 
-from agentnode.a2a.compat import Adapter03, Rest03
-from agentnode.a2a.extended import ExtendedCard
-from agentnode.a2a.handler import NodeRequestHandler
-from agentnode.a2a.numbers import Numbers
-from agentnode.a2a.p402_endpoint import P402Endpoint
-from agentnode.a2a.paths import REST_PATH, RPC_PATH
-from agentnode.a2a.protos import Protos
-from agentnode.a2a.runtime import TaskRuntime
+from agentnode.a2a.dialects.exact_numbers import Numbers
 from agentnode.payments.asking.task_metadata import X402_EXTENSION_URIS
 from ledger.accounts import Caller
 from ledger.errors import AgentNodeError
@@ -51,58 +38,10 @@ from trust.json_size import has_more_values
 MAX_BODY_BYTES = 1_000_000
 MOST_VALUES = 10_000
 """In a body: the SDK makes an object of each, in Python, whenever its task is sent or read."""
-_HEADERS = (HTTP_EXTENSION_HEADER, LEGACY_HTTP_EXTENSION_HEADER)
+EXTENSION_HEADERS = (HTTP_EXTENSION_HEADER, LEGACY_HTTP_EXTENSION_HEADER)
 
 Authenticate = Callable[[Request], Awaitable[Caller]]
 """Who asks; ANONYMOUS without a key. Raises KeyInvalid for a key that is none."""
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-def a2a_routes(
-    runtime: TaskRuntime, authenticate: Authenticate, extended: ExtendedCard | None = None
-) -> list[BaseRoute]:
-    """JSON-RPC at /api/a2a, with a slash too, and HTTP+JSON at /api/a2a/rest; each in 1.0 and 0.3."""
-    # The SDK logs what it cannot parse, and that is what callers say: nothing of it belongs in a log.
-    logging.getLogger("a2a").setLevel(logging.CRITICAL)
-    numbers = Numbers()
-    handler = NodeRequestHandler(runtime, Protos(numbers), extended)
-    context = _Context()
-    dispatcher = JsonRpcDispatcher(handler, context, enable_v0_3_compat=True)
-    dispatcher._v03_adapter = Adapter03(handler, context)
-    p402 = P402Endpoint(runtime)
-
-    async def either(request: Request) -> Response:
-        return await (p402.rpc(request) if await p402.speaks(request) else dispatcher.handle_requests(request))
-
-    rpc = _Around(either, authenticate, numbers, rpc=True)
-    routes: list[BaseRoute] = [Route(path, rpc, methods=["POST"]) for path in (RPC_PATH, f"{RPC_PATH}/")]
-    routes.append(Route(f"{RPC_PATH}/stream", _Around(p402.stream, authenticate, numbers, rpc=True), methods=["POST"]))
-    routes.append(
-        Route(f"{RPC_PATH}/tasks/{{id}}", _Around(p402.task, authenticate, numbers, rpc=False), methods=["GET"])
-    )
-    # The last one is a mount of `/{tenant}` at the root of the whole app.
-    rest = create_rest_routes(handler, context, path_prefix=REST_PATH)[:-1]
-    rest_03 = [
-        Route(REST_PATH + path, each, methods=[how]) for (path, how), each in Rest03(handler, context).routes().items()
-    ]
-    for route in (*rest_03, *rest):
-        assert isinstance(route, Route)
-        around = _Around(route.endpoint, authenticate, numbers, rpc=False)
-        routes.append(Route(route.path, around, methods=list(route.methods or ())))
-    return routes
-
-
-class _Context(ServerCallContextBuilder):
-    """Both header names activate extensions in every version; the protocol's version may be a query parameter."""
-
-    def build(self, request: Request) -> ServerCallContext:
-        headers = dict(request.headers)
-        if version := request.query_params.get(VERSION_HEADER):
-            headers.setdefault(VERSION_HEADER.lower(), version)
-        rest_03 = request.url.path.startswith(f"{REST_PATH}/v1/")
-        state = {"headers": headers, "caller": request.state.caller, "body": request.state.body, "rest_03": rest_03}
-        state["sent"], state["unknown"] = request.state.sent, request.state.unknown
-        return ServerCallContext(state=state, requested_extensions=_asked(request, *_HEADERS))
 
 
 class _Read(Request):
@@ -112,8 +51,8 @@ class _Read(Request):
         return self.state.body
 
 
-class _Around:
-    """An endpoint of the SDK's, with what it leaves to the server."""
+class Endpoint:
+    """`rpc`: JSON-RPC; else HTTP+JSON."""
 
     def __init__(self, inner: Any, authenticate: Authenticate, numbers: Numbers, rpc: bool) -> None:
         self._inner = inner
@@ -141,8 +80,8 @@ class _Around:
         response: Response = await self._inner(request)
         if request.state.unknown:
             return _refused(request.state.unknown[0])
-        for name in _HEADERS:
-            if activated := [uri for uri in X402_EXTENSION_URIS if uri in _asked(request, name)]:
+        for name in EXTENSION_HEADERS:
+            if activated := [uri for uri in X402_EXTENSION_URIS if uri in asked_extensions(request, name)]:
                 response.headers[name] = ", ".join(activated)
         self._show_numbers(response, request.state.sent)
         if not self._rpc:
@@ -212,7 +151,7 @@ def _refused(error: AgentNodeError) -> Response:
     return JSONResponse({"error": error.as_dict()}, error.status, headers=challenge)
 
 
-def _asked(request: Request, *names: str) -> set[str]:
+def asked_extensions(request: Request, *names: str) -> set[str]:
     values = [value for name in names for value in request.headers.getlist(name)]
     asked = get_requested_extensions(values)
     # The header is a list with commas, and one of the URIs has a comma in it.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentnode.a2a.events import View, text_of
-from agentnode.a2a.incoming import Incoming
+from agentnode.a2a.incoming import CONFIGURATION, Incoming
 from agentnode.a2a.tables import Task
 from agentnode.payments import PaymentRequirement
 from agentnode.payments.asking.task_metadata import STATUS
@@ -17,8 +17,6 @@ from ledger.ids import new_id
 from ledger.money import usd_fields
 
 DIALECT = "p402"
-CONFIGURATION = "p402.configuration"
-"""Where the message keeps what its configuration said, for the skill to read."""
 SEND, STREAM = "message/send", "message/stream"
 PAYMENT_METHODS = ("x402/payment-required", "x402/payment-submitted", "x402/payment-completed")
 

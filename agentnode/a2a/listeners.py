@@ -41,7 +41,7 @@ class Listener:
         return True
 
 
-class Hints:
+class Listeners:
     def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {}
 

@@ -1,6 +1,6 @@
-"""Whose task it is: another's looks missing.
+"""Who may see a task, list it, end it: another's looks missing.
 
-A task made without a key has no owner: its id is the secret (hard case 32). Who has paid for a task may see it too.
+A task made without a key has no owner: its id is the secret. Who has paid for a task may see it too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from agentnode.a2a.errors import TaskMissing
-from agentnode.a2a.reading import Filter, TaskReader
+from agentnode.a2a.reader import Filter, TaskReader
 from agentnode.a2a.tables import Task
 from ledger.accounts import ANONYMOUS, Caller
 
@@ -17,16 +17,12 @@ _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 _OUR_CONTEXT = re.compile(r"ctx_[0-9a-f]{32}")
 
 
-class Whose:
-    def __init__(self, reader: TaskReader) -> None:
-        self._reader = reader
-
-    async def visible(self, task_id: str, caller: Caller) -> Task:
-        """Raises TaskMissing, for another's too."""
-        task = await self._reader.task(task_id) if _TASK_ID.fullmatch(task_id) else None
-        if task is None or not _sees(caller, task):
-            raise TaskMissing
-        return task
+async def visible(reader: TaskReader, task_id: str, caller: Caller) -> Task:
+    """Raises TaskMissing, for another's too."""
+    task = await reader.task(task_id) if _TASK_ID.fullmatch(task_id) else None
+    if task is None or not _sees(caller, task):
+        raise TaskMissing
+    return task
 
 
 def _sees(caller: Caller, task: Task) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentnode.a2a.errors import PaymentUnderWay
 from agentnode.a2a.events import Event, failed, status, status_of
 from agentnode.a2a.states import CANCELED, FAILED, INPUT_REQUIRED, WORKING
 from agentnode.a2a.tables import Task
@@ -19,8 +20,6 @@ from agentnode.payments.asking.task_metadata import (
 )
 from ledger.ids import new_id
 from ledger.money import usd_exact
-
-SETTLING = "A payment of this task is being settled."
 
 
 def required(task: Task, asked: PaymentRequirement, now_us: int) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def given_back(receipt: Receipt, x402_version: int, now_us: int) -> Event:
 
 def settling(now_us: int) -> Event:
     metadata = {STATUS: "payment-submitted"}
-    return status(WORKING, now_us, text=SETTLING, metadata=metadata, message_id=new_id("msg"))
+    return status(WORKING, now_us, text=PaymentUnderWay.says, metadata=metadata, message_id=new_id("msg"))
 
 
 def verified(now_us: int) -> Event:

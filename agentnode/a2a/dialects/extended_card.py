@@ -8,8 +8,8 @@ from typing import Any
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
 
-from agentnode.a2a.card import Sign, signed
-from agentnode.a2a.numbers import Numbers
+from agentnode.a2a.dialects.card import Sign, signed
+from agentnode.a2a.dialects.exact_numbers import Numbers
 from ledger.accounts import ANONYMOUS, Caller
 from ledger.errors import KeyInvalid
 from trust.signatures import cards

@@ -1,4 +1,0 @@
-"""Where A2A is answered."""
-
-RPC_PATH = "/api/a2a"
-REST_PATH = "/api/a2a/rest"
