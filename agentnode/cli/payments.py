@@ -70,7 +70,9 @@ def payments(
 
 @app.command()
 def refund(
-    payment_id: Annotated[str, typer.Argument(help="The payment's id.")],
+    payment_id: Annotated[
+        str, typer.Argument(help="The payment's id; of one that bought nothing its settlement's, stl_...")
+    ],
     data: Data = DEFAULT_DATA,
     json: Json = False,
 ) -> None:
@@ -112,7 +114,7 @@ def _purchase(row: dict[str, Any]) -> str:
     if row["task_id"]:
         void = " (receipt void)" if row["receipt_void"] else ""
         return f"{row['task_id']}{void}"
-    return "another seller" if row["payment_id"] else "unknown:"
+    return "another seller" if row["payment_id"] else f"{row['id']}:"
 
 
 def _short(text: str) -> str:

@@ -23,7 +23,7 @@ from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.facilitators.open import OpenFacilitator
 from agentnode.payments.facilitators.recent import RecentPayers
 from agentnode.payments.facilitators.routes import Routes
-from agentnode.payments.networks import check_decimals, gas_from_faucet, usdc_of, usdt_of
+from agentnode.payments.networks import Assets, check_decimals, gas_from_faucet, usdc_of, usdt_of
 from agentnode.payments.receipts.balance import ReceiptBalances
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.refunds import Refunds
@@ -153,7 +153,7 @@ async def open_payments(ground: Ground) -> Payments:
     own = await _station(settings.network, settings.rpc_url, account, journal, clock)
     chain, asset, proof = own.chain, own.asset, own.proof
     usdt = await usdt_of(settings.network, settings.rpc_url, settings.usdt_address)
-    assets = (asset, *([usdt] if usdt else []))
+    assets = Assets((asset, *([usdt] if usdt else [])))
     for one in assets:
         await check_decimals(chain, one)
     broadcaster = Broadcaster(settings.rpc_url)
@@ -182,7 +182,7 @@ async def open_payments(ground: Ground) -> Payments:
     transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
     spends = Spends(database, clock, journal, book, chain, keys.dids)
     refunds = Refunds(
-        *(database, clock, journal, book, chain, compliance, asset),
+        *(database, clock, journal, book, chain, compliance, assets),
         payer_account=lambda: wallets.account(PAYEE_WALLET),
         dids=keys.dids,
         depth=settings.confirmations,

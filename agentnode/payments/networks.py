@@ -23,6 +23,15 @@ USDC = {
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+class Assets(tuple[Asset, ...]):
+    """What a node is paid in: the first by every scheme, the others as they can."""
+
+    def at(self, network: str, address: str) -> Asset | None:
+        """One address may be two tokens, on two chains."""
+        named = (asset for asset in self if (asset.network, asset.address.lower()) == (network, address.lower()))
+        return next(named, None)
+
+
 async def usdc_of(network: str, rpc_url: str) -> Asset:
     """An embedded chain may be run under another's id (`agentnode devchain --chain-id`): what is on loopback is asked.
 
@@ -55,7 +64,8 @@ async def check_decimals(chain: ChainView, asset: Asset) -> None:
     except CallReverted:
         raise InvalidInput("network", f"has no token at {asset.address}, which is to be {asset.name}") from None
     if seen != asset.decimals:
-        raise InvalidInput("network", f"has a token of {seen} decimals at {asset.address}; {asset.name} has 6")
+        wanted = f"{asset.name} has {asset.decimals}"
+        raise InvalidInput("network", f"has a token of {seen} decimals at {asset.address}; {wanted}")
 
 
 async def _told(rpc_url: str, member: str = "usdc") -> dict[str, Any] | None:

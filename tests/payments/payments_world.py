@@ -18,6 +18,7 @@ from sqlmodel import select
 from agentnode.ground import ground_on
 from agentnode.payments import Offer, PaymentRequirement, Receipt, SettlementPending
 from agentnode.payments.assembly import Payments, open_payments
+from agentnode.payments.ledger_check import check_chain, check_ledger
 from agentnode.payments.tables import Settlement
 from agentnode.settings import Settings, load
 from ledger.clock import SystemClock
@@ -129,6 +130,15 @@ async def opened(
         await payments.close()
         await ground.spend.close()
         await ground.web.aclose()
+
+
+async def books(world: World) -> list[str]:
+    """The claims about the books that do not hold."""
+    payments = world.payments
+    pay_to = (await world.require()).pay_to
+    checks = await check_ledger(world.database)
+    checks += await check_chain(world.database, payments.chain, payments.broadcaster, payments.asset, pay_to)
+    return [check.claim for check in checks if not check.ok]
 
 
 def stranger() -> LocalAccount:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from payments_world import OpenWallets, World, opened, signed_payload, stranger
+from payments_world import OpenWallets, World, books, opened, signed_payload, stranger
 from rpc_proxy import RpcProxy, refused
 from sqlmodel import select, text
 
@@ -115,6 +115,13 @@ async def test_a_second_transfer_for_a_paid_task_is_the_payers_to_be_refunded(
             extra = next(entry for entry in await world.journal() if entry.payment_id == "")
             assert (extra.nonce, "refund" in extra.failure) == (first["payload"]["authorization"]["nonce"], True)
             assert len(await world.payments.task_gate.receipts(asked.task_id)) == 1
+            refunds = world.payments.refunds
+            given = [*await asyncio.gather(*(refunds.give(extra.id) for _ in range(3))), await refunds.give(extra.id)]
+            assert {(each.paid, each.entry.payee, each.row.id) for each in given} == {
+                (True, payer.address.lower(), given[0].row.id)
+            }
+            assert (given[0].row.asked_by, given[0].shown()["receipt_id"]) == ("operator", None)
+            assert (world.usdc(payer.address), await books(world)) == (990_000, [])
 
 
 async def test_an_unused_authorisation_is_abandoned_when_its_window_has_closed(
@@ -182,6 +189,17 @@ async def test_what_a_restored_database_forgot_is_journaled_before_it_serves(
         assert told.value.x402_code == "DUPLICATE_NONCE"
         await world.payments.reconciler.start()
         assert len(await world.journal()) == 1
+        given = await world.payments.refunds.give(found[0].id)
+        assert (given.paid, world.usdc(payer.address), await books(world)) == (True, 1_000_000, [])
+        async with database.write() as session:  # and forgotten once more, with its refund
+            for table in ("settlement", "settlement_attempt", "refund", "movements"):
+                await session.exec(text(f"DELETE FROM {table}"))  # type: ignore[call-overload]
+            await session.exec(text("UPDATE journal_mark SET searched_block = 0"))  # type: ignore[call-overload]
+        await world.payments.reconciler.start()
+        [anew] = [entry for entry in await world.journal() if entry.payer == payer.address.lower()]
+        again = await world.payments.refunds.give(anew.id)
+        assert (anew.id != found[0].id, again.entry.tx_hash) == (True, given.entry.tx_hash)
+        assert (world.usdc(payer.address), await books(world)) == (1_000_000, [])
 
 
 def in_one_transaction(chain: ChainProcess, sender: Any, *payloads: dict[str, Any]) -> None:

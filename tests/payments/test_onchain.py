@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from own_transfers import claim_payload, claim_signature, claimed, transferred, usdt, with_usdt
 from paid_http import CHAT, Buyer, chat, decoded, encoded
-from payments_world import OpenWallets, World, opened, signed_payload
+from payments_world import OpenWallets, World, books, opened, signed_payload
 from sqlmodel import select
 
 from agentnode.payments import PaymentRefused, Receipt, SettlementPending
 from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, TransferMissing, TransferTooOld, TransferUnmined
-from agentnode.payments.ledger_check import check_chain, check_ledger
 from ledger.accounts import receipt_budget
 from ledger.database import Database
 from ledger.movements import Movement
@@ -23,15 +22,6 @@ from ledger.spend import BudgetRow
 from tests.devchain.devchain_process import ChainProcess
 from tests.payments.test_journal_ends import looked
 from tests.scenarios.node_process import NodeProcess
-
-
-async def books(world: World) -> list[str]:
-    """The claims about the books that do not hold."""
-    payments = world.payments
-    pay_to = (await world.require()).pay_to
-    checks = await check_ledger(world.database)
-    checks += await check_chain(world.database, payments.chain, payments.broadcaster, payments.asset, pay_to)
-    return [check.claim for check in checks if not check.ok]
 
 
 async def received(world: World) -> dict[str, int]:

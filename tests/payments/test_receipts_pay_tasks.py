@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
-from payments_world import OpenWallets, World, opened, signed_payload
-from test_onchain import books
+from payments_world import OpenWallets, World, books, opened, signed_payload
 from test_refunds import asked as refund_asked
 from test_refunds import paid_over
 

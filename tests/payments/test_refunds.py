@@ -24,7 +24,7 @@ from ledger.clock import SystemClock
 from ledger.database import Database
 from ledger.spend import Spend, share
 from tests.devchain.devchain_process import ChainProcess
-from tests.payments.test_onchain import books
+from tests.payments.payments_world import books
 from tests.scenarios.node_process import NodeProcess, usdc
 from trust.errors import SignatureInvalid
 from trust.signatures import eip712, jws

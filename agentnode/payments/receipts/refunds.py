@@ -1,8 +1,8 @@
-"""What a receipt has left goes back to its payer, once, and the receipt is burned.
+"""What a receipt has left goes back to its payer, once, and the receipt is burned; so does what bought nothing, whole.
 
-The wallet that payments go to signs an authorisation (EIP-3009) whose nonce is made of the receipt's id, so the chain
-itself takes one a receipt, whatever this database remembers. It is journaled with the burning, in one transaction, and
-the queue brings it to its end as any settlement.
+The wallet that payments go to signs an authorisation (EIP-3009) whose nonce is made of the payment's own on the chain,
+so the chain itself takes one a payment, whatever this database remembers. It is journaled with the burning, in one
+transaction, and the queue brings it to its end as any settlement.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from agentnode.payments.errors import (
     RefundUnfunded,
     SettlementPending,
 )
+from agentnode.payments.networks import Assets
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import authorization_digest, signed_any
@@ -35,7 +36,7 @@ from ledger.accounts import OPERATOR, move, receipt_budget, withdraw
 from ledger.clock import Clock, rfc3339
 from ledger.database import AsyncSession, Database
 from ledger.errors import Conflict
-from ledger.money import Asset, usd_fields
+from ledger.money import usd_fields
 from ledger.movements import tenant_account
 from ledger.spend import BudgetRow
 from trust.chain import ChainView
@@ -65,7 +66,7 @@ class Refunded:
         return {
             "object": "refund",
             "id": self.row.id,
-            "receipt_id": self.row.receipt_id,
+            "receipt_id": None if self.row.receipt_id == self.row.payment_id else self.row.receipt_id,
             "payment_id": self.row.payment_id,
             "status": _STATES.get(self.entry.point, "pending"),
             "payee": self.entry.payee,
@@ -80,7 +81,7 @@ class Refunded:
 
 
 class Refunds:
-    """`asset` is what is paid back in, `payer_account` opens the wallet that pays (it takes a second)."""
+    """The first of `assets` is what is paid back in, `payer_account` opens the wallet that pays (it takes a second)."""
 
     def __init__(
         self,
@@ -90,14 +91,15 @@ class Refunds:
         book: ReceiptBook,
         chain: ChainView,
         compliance: Compliance,
-        asset: Asset,
+        assets: Assets,
         payer_account: Callable[[], LocalAccount],
         dids: Sequence[str],
         depth: int,
         settle_timeout_s: float,
     ) -> None:
         self._database, self._clock, self._journal, self._book = database, clock, journal, book
-        self._chain, self._compliance, self._asset, self._payer_account = chain, compliance, asset, payer_account
+        self._chain, self._compliance, self._payer_account = chain, compliance, payer_account
+        self._assets, self._asset = assets, assets[0]
         self._dids, self._depth, self._settle_timeout_s = dids, depth, settle_timeout_s
 
     async def ask(self, payment_id: str, signature: str) -> Refunded:
@@ -127,8 +129,11 @@ class Refunds:
         return await self._given(receipt, "payer")
 
     async def give(self, payment_id: str) -> Refunded:
-        """As the operator, whenever. Raises as `ask`."""
-        return await self._given(await self._receipt(payment_id), "operator")
+        """As the operator, whenever; of a payment that bought nothing, by its settlement's id, all. Raises as `ask`."""
+        entry = await self._journal.get(payment_id)
+        if entry is not None and not entry.payment_id:
+            return await self._given(_unbought(entry), "operator")
+        return await self._given(await self._receipt(entry.payment_id if entry else payment_id), "operator")
 
     async def of_receipt(self, receipt_id: str) -> Refunded | None:
         return await self._found(Refund.receipt_id == receipt_id)
@@ -174,10 +179,12 @@ class Refunds:
         head = await self._chain.head()
         if receipt.void or head.number - receipt.block_number + 1 < self._depth:
             raise SettlementPending(receipt.payment_id)
-        left_usd_nanos, amount_atomic = await self._left(receipt)
         pays = await asyncio.to_thread(self._payer_account)
+        left_usd_nanos, amount_atomic = await self._left(receipt, pays.address.lower())
         version = await self._compliance.check(pays.address.lower(), receipt.payer)
-        offered = self._authorization(receipt, pays, amount_atomic)
+        paid = await self._journal.get(receipt.id) or await self._journal.of_payment(receipt.payment_id)
+        assert paid is not None, "what is received stands in the journal"
+        offered = self._authorization(paid, pays, amount_atomic)
         planned_block = head.number
         if await self._chain.authorization_used(offered.asset, offered.payer, offered.nonce):
             planned_block = receipt.block_number  # an older database was restored: the chain has paid it back already
@@ -205,44 +212,59 @@ class Refunds:
         plan = Plan(row.id, offered, "0x" + transfer_call(offered).hex(), planned_block, carriage)
         await self._journal.plan(plan, also=burn)
 
-    async def _left(self, receipt: Receipt) -> tuple[int, int]:
+    async def _left(self, receipt: Receipt, payee: str) -> tuple[int, int]:
         """In nanos, and in whole atomic units: what is less than one of them stays with the operator."""
-        async with self._database.read() as session:
-            purse = await session.get(BudgetRow, receipt_budget(receipt.id).id)
-        if purse is not None and purse.held_usd_nanos:
-            raise ReceiptInUse(receipt.id)
-        left = purse.limit_usd_nanos - purse.spent_usd_nanos if purse is not None else 0
+        left = self._worth(receipt, payee) if _is_unbought(receipt) else await self._in_purse(receipt)
         atomic = self._asset.atomic_from_nanos(left)
         atomic -= self._asset.nanos_from_atomic(atomic) > left
         if not atomic:
             raise NothingToRefund(receipt.id)
         return left, atomic
 
+    def _worth(self, receipt: Receipt, payee: str) -> int:
+        """Of what bought nothing: only what this wallet has received."""
+        asset = self._assets.at(receipt.network, receipt.asset)
+        if asset is None or receipt.payee != payee:
+            raise PaymentUnknown(f"{receipt.id} is no payment to this node's wallet in a token that it takes")
+        return asset.nanos_from_atomic(receipt.amount_atomic)
+
+    async def _in_purse(self, receipt: Receipt) -> int:
+        async with self._database.read() as session:
+            purse = await session.get(BudgetRow, receipt_budget(receipt.id).id)
+        if purse is not None and purse.held_usd_nanos:
+            raise ReceiptInUse(receipt.id)
+        return purse.limit_usd_nanos - purse.spent_usd_nanos if purse is not None else 0
+
     async def _burn(self, session: AsyncSession, receipt: Receipt, left_usd_nanos: int, back_usd_nanos: int) -> None:
-        purse_id, now_us = receipt_budget(receipt.id).id, self._clock.now_us()
+        purse_id, now_us, wallet = receipt_budget(receipt.id).id, self._clock.now_us(), f"wallet:{receipt.payer}"
+        if _is_unbought(receipt):  # it was booked by no receipt
+            move(session, OPERATOR, "settlement", wallet, tenant_account(OPERATOR), back_usd_nanos, now_us)
+            move(session, OPERATOR, "refund", tenant_account(OPERATOR), wallet, back_usd_nanos, now_us)
+            return
         locked = {"key_share": True}
         purse = await session.get(BudgetRow, purse_id, with_for_update=locked, populate_existing=True)
         left = (left_usd_nanos, 0)
         if purse is None or (purse.limit_usd_nanos - purse.spent_usd_nanos, purse.held_usd_nanos) != left:
             raise Conflict("the receipt was used at the same moment; ask again")
         await withdraw(session, purse_id, left_usd_nanos)
-        move(session, OPERATOR, "refund", purse_id, f"wallet:{receipt.payer}", back_usd_nanos, now_us)
+        move(session, OPERATOR, "refund", purse_id, wallet, back_usd_nanos, now_us)
         if left_usd_nanos > back_usd_nanos:
             rest = left_usd_nanos - back_usd_nanos
             move(session, OPERATOR, "refund", purse_id, tenant_account(OPERATOR), rest, now_us)
 
-    def _authorization(self, receipt: Receipt, pays: LocalAccount, amount_atomic: int) -> Authorization:
+    def _authorization(self, paid: Settlement, pays: LocalAccount, amount_atomic: int) -> Authorization:
         from eth_typing import Hash32
 
+        name = "\n".join((paid.network, paid.asset, paid.payer, paid.nonce))
         unsigned = Authorization(
             network=self._asset.network,
             asset=self._asset.address.lower(),
             payer=pays.address.lower(),
-            payee=receipt.payer,
+            payee=paid.payer,
             amount_atomic=amount_atomic,
             valid_after_s=0,
             valid_before_s=_NEVER_CLOSES_S,
-            nonce="0x" + hashlib.sha256(b"agentnode refund\n" + receipt.id.encode()).hexdigest(),
+            nonce="0x" + hashlib.sha256(b"agentnode refund\n" + name.encode()).hexdigest(),
             signature="",
         )
         signed = pays.unsafe_sign_hash(Hash32(authorization_digest(unsigned, self._asset)))
@@ -252,3 +274,26 @@ class Refunds:
         chain_id = self._chain.chain_id
         digests = (eip712.digest(eip712.refund_typed_data(receipt.id, chain_id, did)) for did in self._dids)
         return await signed_any(self._chain, receipt.payer, digests, signature)
+
+
+def _unbought(entry: Settlement) -> Receipt:
+    """Stands for the receipt of a payment that has none: its purchase is forgotten, or was paid by another."""
+    return Receipt(
+        id=entry.id,
+        payment_id=entry.id,
+        task_id="",
+        payer=entry.payer,
+        payee=entry.payee,
+        amount_atomic=int(entry.amount_atomic),
+        asset=entry.asset,
+        network=entry.network,
+        tx_hash=entry.tx_hash,
+        block_number=entry.block_number or 0,
+        settled_at_us=entry.updated_at_us,
+        jws="",
+        void=entry.point != "confirmed",
+    )
+
+
+def _is_unbought(receipt: Receipt) -> bool:
+    return receipt.id == receipt.payment_id
