@@ -50,12 +50,12 @@ from benchmarks.gateway.processes import free_port
 from benchmarks.gateway.rivals import copied, node_and_npm
 from ledger.clock import SystemClock
 from ledger.database import Database
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 from ledger.work import Claims
 from trust.chain import ChainView
 from trust.networks import EMBEDDED
 
-ASSET = Asset(EMBEDDED, USDC, "USD Coin", "2", 6)
+ASSET = Asset(EMBEDDED, USDC, "USD Coin", "2", 6, NANOS_PER_USD)
 _ROUNDS = 3
 _ONE_BY_ONE, _AT_ONCE, _MANY = 20, 32, 1_000
 _VERIFIED = 100

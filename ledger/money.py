@@ -65,8 +65,9 @@ class Asset:
     name: str
     """EIP-712 domain name, which is not always the symbol"""
     version: str
+    """Of that domain; empty for a token that knows no authorisations (EIP-3009)"""
     decimals: int
-    usd_nanos_per_token: int = NANOS_PER_USD
+    usd_nanos_per_token: int
 
     def atomic_from_nanos(self, nanos: int) -> int:
         """Atomic units that buy `nanos`, rounded up against the payer, once."""
@@ -75,6 +76,10 @@ class Asset:
     def nanos_from_atomic(self, atomic: int) -> int:
         """Nanos that `atomic` units are worth, rounded down."""
         return atomic * self.usd_nanos_per_token // self._atomic_per_token
+
+    @property
+    def has_authorizations(self) -> bool:
+        return bool(self.version)
 
     @property
     def _atomic_per_token(self) -> int:

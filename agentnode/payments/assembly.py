@@ -201,7 +201,7 @@ async def open_payments(ground: Ground) -> Payments:
         ),
         http_gate=HttpGate(sales, quotes, sign_ins, deliveries, spend, clock, signed),
         sign_ins=sign_ins,
-        balances=ReceiptBalances(book, spend, refunds, assets),
+        balances=ReceiptBalances(book, spend, refunds),
         refunds=refunds,
         open_facilitator=OpenFacilitator(facilitator, {n: facilitator_on(each) for n, each in others.items()}, routes),
         compliance=compliance,

@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from ledger.errors import InvalidInput
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 from trust.chain import ChainView
 from trust.errors import CallReverted, ChainUnavailable
 from trust.networks import BASE, BASE_SEPOLIA, EMBEDDED
 from trust.tls import authorities
 
 USDC = {
-    BASE: Asset(BASE, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USD Coin", "2", 6),
-    BASE_SEPOLIA: Asset(BASE_SEPOLIA, "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "USDC", "2", 6),
+    BASE: Asset(BASE, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USD Coin", "2", 6, NANOS_PER_USD),
+    BASE_SEPOLIA: Asset(BASE_SEPOLIA, "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "USDC", "2", 6, NANOS_PER_USD),
 }
 """Circle's addresses; the embedded chain tells its own (`GET /devchain/info`)."""
 
@@ -41,7 +41,7 @@ async def usdc_of(network: str, rpc_url: str) -> Asset:
         raise InvalidInput("network", f"has no USDC known here; there are {', '.join(USDC)} and {EMBEDDED}")
     told = await _told(rpc_url) if network == EMBEDDED or urlsplit(rpc_url).hostname in _LOOPBACK else None
     if told is not None:
-        return Asset(network, told["address"], told["name"], told["version"], told["decimals"])
+        return Asset(network, told["address"], told["name"], told["version"], told["decimals"], NANOS_PER_USD)
     if network in USDC:
         return USDC[network]
     raise ChainUnavailable(f"the embedded chain at {rpc_url} does not say which token it has")
@@ -54,7 +54,7 @@ async def usdt_of(network: str, rpc_url: str, address: str) -> Asset | None:
     """
     if not address and network == EMBEDDED:
         address = (await _told(rpc_url, "tokens") or {}).get("plain", {}).get("address", "")
-    return Asset(network, address, "Tether USD", "", 6) if address else None
+    return Asset(network, address, "Tether USD", "", 6, NANOS_PER_USD) if address else None
 
 
 async def check_decimals(chain: ChainView, asset: Asset) -> None:

@@ -49,13 +49,13 @@ from ledger.accounts import ANONYMOUS, Caller
 from ledger.clock import SECOND_US, Clock, SystemClock
 from ledger.database import Database
 from ledger.errors import KeyInvalid
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 from ledger.vault import Vault
 from ledger.work import Idempotency, Outbox, Rates
 from trust.signatures import didkey, jws
 from trust.web import GuardedClient
 
-USDC = Asset("eip155:31337", "0x5FbDB2315678afecb367f032d93F642f64180aa3", "USD Coin", "2", 6)
+USDC = Asset("eip155:31337", "0x5FbDB2315678afecb367f032d93F642f64180aa3", "USD Coin", "2", 6, NANOS_PER_USD)
 PAYER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 SIGNATURE = "0xsecret" + "ab" * 60
 ALICE = Caller("alice", "key_a", frozenset({"chat"}), None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 
 TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 PAYEE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
-USDC = Asset("eip155:31337", TOKEN, "USD Coin", "2", 6)
+USDC = Asset("eip155:31337", TOKEN, "USD Coin", "2", 6, NANOS_PER_USD)
 
 
 def accepts(**change: Any) -> dict[str, Any]:

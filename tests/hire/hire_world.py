@@ -17,7 +17,7 @@ from agentnode.payments.compliance import Compliance
 from bazaar import Bazaar
 from ledger.clock import Clock, SystemClock
 from ledger.database import Database
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 from ledger.spend import NewBudget, Spend
 from mandates import Mandates
 from tests.forked import Program
@@ -139,4 +139,4 @@ async def open_day(spend: Spend) -> str:
 
 def usdc(info: dict[str, Any]) -> Asset:
     token = info["usdc"]
-    return Asset(EMBEDDED, token["address"], token["name"], token["version"], token["decimals"])
+    return Asset(EMBEDDED, token["address"], token["name"], token["version"], token["decimals"], NANOS_PER_USD)

@@ -12,13 +12,13 @@ from hire_world import LOOPBACK
 from agentnode.hire import OfferUnpayable
 from agentnode.hire.quote import Quote, read_quote
 from agentnode.hire.signed_terms import checked_offer
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 from tests.answering import answering
 from tests.node_keys import node_keys
 from trust.keys import NodeKeys
 from trust.web import GuardedClient
 
-ASSET = Asset("eip155:31337", "0x420DC2698a09E135F8EE0096f50B083f2Fe50E07", "USD Coin", "2", 6)
+ASSET = Asset("eip155:31337", "0x420DC2698a09E135F8EE0096f50B083f2Fe50E07", "USD Coin", "2", 6, NANOS_PER_USD)
 PAYEE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 

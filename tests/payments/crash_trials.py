@@ -13,7 +13,7 @@ from own_transfers import claimed
 from payments_world import signed_payload
 
 from agentnode.payments.asking.requirement import PaymentRequirement
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 from tests.devchain.devchain_process import ChainProcess
 from tests.forked import Program
 from tests.rounds import LONG
@@ -80,7 +80,9 @@ class Seller:
 
 
 def asked_of(accepts: dict[str, Any]) -> PaymentRequirement:
-    asset = Asset(accepts["network"], accepts["asset"], accepts["extra"]["name"], accepts["extra"]["version"], 6)
+    asset = Asset(
+        accepts["network"], accepts["asset"], accepts["extra"]["name"], accepts["extra"]["version"], 6, NANOS_PER_USD
+    )
     amount = int(accepts["amount"])
     return PaymentRequirement(
         *("", "", "", 10_000_000, amount, asset, accepts["payTo"], "", "", ""), expires_at_us=0, max_timeout_s=0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnode.payments import PaymentRefused, PaymentRequirement
+from agentnode.payments.networks import Assets
 from agentnode.payments.schemes.payload import check_terms, read_authorization
-from ledger.money import Asset
+from ledger.money import NANOS_PER_USD, Asset
 
 NOW_S = 1_800_000_000
-USDC = Asset("eip155:31337", "0x420DC2698a09E135F8EE0096f50B083f2Fe50E07", "USD Coin", "2", 6)
+USDC = Asset("eip155:31337", "0x420DC2698a09E135F8EE0096f50B083f2Fe50E07", "USD Coin", "2", 6, NANOS_PER_USD)
 PAYEE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 PAYER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 ASKED = PaymentRequirement(
@@ -139,3 +141,19 @@ def test_no_payload_makes_the_reader_crash(path: str, value: Any) -> None:
     except PaymentRefused:
         return
     assert (offered.amount_atomic, offered.payee) == (10_000, PAYEE.lower())
+
+
+def test_a_token_says_itself_by_which_schemes_it_pays_beside_the_first() -> None:
+    """One that knows authorisations is offered as such; one address on two chains is two tokens."""
+    eurc = replace(USDC, address="0x" + "e0" * 20, name="EURC", usd_nanos_per_token=2 * NANOS_PER_USD)
+    usdt = replace(USDC, address="0x" + "a0" * 20, name="Tether USD", version="")
+    offered = ASKED.beside(eurc, usdt).as_x402(2)["accepts"]
+    assert [(one["scheme"], one["asset"], one["amount"]) for one in offered] == [
+        *((scheme, USDC.address, "10000") for scheme in ("exact", "receipt", "onchain")),
+        *((scheme, eurc.address, "5000") for scheme in ("exact", "onchain")),
+        ("onchain", usdt.address, "10000"),
+    ]
+    elsewhere = replace(eurc, network="eip155:137")
+    assets = Assets((USDC, eurc, elsewhere))
+    assert assets.at("eip155:137", eurc.address.upper().replace("X", "x")) is elsewhere
+    assert (assets.at("eip155:31337", eurc.address), assets.at("eip155:137", USDC.address)) == (eurc, None)

@@ -15,6 +15,7 @@ from own_transfers import claimed, transferred, with_usdt
 from paid_http import Buyer, chat, decoded
 from payments_world import OpenWallets, World, opened, signed_payload
 from rpc_proxy import RpcProxy, refused
+from sqlmodel import text
 
 from agentnode.payments import Overview, Receipt, wanted_of
 from agentnode.payments.errors import NothingToRefund, PaymentUnknown, ReceiptInUse, RefundTooLate, RefundUnfunded
@@ -74,6 +75,9 @@ async def test_usdt_comes_back_as_usdc(world: World) -> None:
     receipt = await world.submit(price, payload)
     assert (await asked(world, payer, receipt)).paid
     assert world.usdc(payer.address) == 1_000_000 + OVER
+    async with world.database.write() as session:  # a token that the settings do not name any more
+        await session.exec(text("UPDATE payment_receipt SET asset = '0x00'"))  # type: ignore[call-overload]
+    assert (await world.payments.balances.of(receipt.id)).paid_usd_nanos == 10_000_000 + OVER * 1_000
 
 
 async def test_who_is_not_the_payer_gets_nothing(world: World) -> None:

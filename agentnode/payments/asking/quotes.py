@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from agentnode.payments.asking.requirement import Offer, PaymentRequirement, Terms
+from agentnode.payments.asking.requirement import Offer, PaymentRequirement, Terms, schemes_beside
 from agentnode.payments.errors import AssetMismatch, InputChanged, QuoteUnknown
+from agentnode.payments.networks import Assets
 from agentnode.payments.schemes.payload import SentPayment
 from ledger.clock import SECOND_US, seconds
 from ledger.money import Asset
@@ -30,9 +30,9 @@ class Hasher(Protocol):
 
 
 class Quotes:
-    """Of several assets the first takes every scheme, the others `onchain` only."""
+    """Of several assets the first takes every scheme, the others those that they know."""
 
-    def __init__(self, hasher: Hasher, assets: Sequence[Asset], pay_to: str, terms: Terms) -> None:
+    def __init__(self, hasher: Hasher, assets: Assets, pay_to: str, terms: Terms) -> None:
         self._hasher, self._assets, self._pay_to, self._terms = hasher, assets, pay_to, terms
 
     def new(self, offer: Offer, now_us: int) -> PaymentRequirement:
@@ -70,7 +70,7 @@ class Quotes:
 
     def named(self, offer: Offer, name: str, asked_at_us: int, token: str, now_us: int) -> PaymentRequirement:
         """What a transfer is to pay that was made for the thing of that name, which is there since `asked_at_us`."""
-        asset = next((one for one in self._assets if one.address.lower() == token.lower()), None)
+        asset = self._assets.at(self._assets[0].network, token)
         if token and asset is None:
             raise AssetMismatch(f"{token} is no token that is taken here")
         asset = asset or self._assets[0]
@@ -86,9 +86,10 @@ class Quotes:
         return sent.inner if sent.scheme in ("receipt", "onchain") else None
 
     def _named(self, sent: SentPayment) -> Asset:
-        """Which of the tokens a payment by `onchain` accepts."""
-        address = sent.asset.lower() if sent.scheme == "onchain" else ""
-        return next((asset for asset in self._assets if asset.address.lower() == address), self._assets[0])
+        """Which of the tokens a payment accepts."""
+        first = self._assets[0]
+        named = self._assets.at(first.network, sent.asset)
+        return named if named is not None and sent.scheme in schemes_beside(named) else first
 
     def _requirement(self, offer: Offer, asset: Asset, amount: int, expires_s: int) -> PaymentRequirement:
         bound = (asset.network, asset.address.lower(), self._pay_to.lower(), amount, expires_s)

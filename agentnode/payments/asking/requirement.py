@@ -49,6 +49,11 @@ class Terms:
     """Of x402, in which a 402 over HTTP asks: 2 in the header; 1 as the body, which has room for one of them."""
 
 
+def schemes_beside(asset: Asset) -> Sequence[str]:
+    """How one is paid in that is not the first."""
+    return ("exact", "onchain") if asset.has_authorizations else ("onchain",)
+
+
 @dataclass(frozen=True)
 class PaymentRequirement:
     """One price for one task: `payment_id` names it, `quote_id` binds price and input.
@@ -77,7 +82,7 @@ class PaymentRequirement:
     authority: str = ""
     """The node's did, in whose domain payers sign what they say of receipts and transfers."""
     alternatives: tuple[PaymentRequirement, ...] = ()
-    """The same price in tokens that know no authorisations: paid by `onchain` only."""
+    """The same price in other tokens, each paid as it can be (`schemes_beside`)."""
 
     def expired(self, now_us: int) -> bool:
         return now_us >= self.expires_at_us
@@ -125,7 +130,7 @@ class PaymentRequirement:
                 "resource": {"url": self.resource, "description": self.description, "mimeType": "application/json"},
                 "accepts": [
                     *(self.accepts_v2(scheme) for scheme in schemes),
-                    *(other.accepts_v2("onchain") for other in self.alternatives if "onchain" in schemes),
+                    *(o.accepts_v2(s) for o in self.alternatives for s in schemes_beside(o.asset) if s in schemes),
                 ],
                 "extensions": dict(extensions or {}),
             }

@@ -12,7 +12,7 @@ from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.receipts.refunds import Refunded, Refunds
 from ledger.accounts import receipt_budget
 from ledger.clock import rfc3339
-from ledger.money import Asset, usd_fields
+from ledger.money import usd_fields
 from ledger.spend import Spend
 
 
@@ -60,9 +60,8 @@ class ReceiptBalance:
 
 
 class ReceiptBalances:
-    def __init__(self, book: ReceiptBook, spend: Spend, refunds: Refunds, assets: Sequence[Asset]) -> None:
+    def __init__(self, book: ReceiptBook, spend: Spend, refunds: Refunds) -> None:
         self._book, self._spend, self._refunds = book, spend, refunds
-        self._assets = {asset.address.lower(): asset for asset in assets}
 
     async def of(self, receipt_id: str) -> ReceiptBalance:
         """Raises ReceiptUnknown."""
@@ -78,7 +77,7 @@ class ReceiptBalances:
     async def _balance(self, receipt: Receipt) -> ReceiptBalance:
         """A receipt without a purse paid for a task, whose price is taken whole."""
         purse = await self._spend.budget(receipt_budget(receipt.id).id)
-        paid = self._assets[receipt.asset].nanos_from_atomic(receipt.amount_atomic)
+        paid = await self._book.worth_usd_nanos(receipt)
         held = 0 if purse is None else purse.held_usd_nanos
         refund = await self._refunds.of_receipt(receipt.id)
         gone = paid - held - (0 if purse is None else purse.room_usd_nanos)

@@ -21,6 +21,7 @@ from ledger.accounts import OPERATOR, fund, move, receipt_budget
 from ledger.clock import SECOND_US
 from ledger.database import AsyncSession, Database
 from ledger.ids import new_id
+from ledger.money import Asset
 
 _PAGE = 100
 _MADE = select(PaymentReceipt, Settlement.point).join(
@@ -79,6 +80,13 @@ class ReceiptBook:
     async def get(self, receipt_id: str) -> Receipt | None:
         found = await self._read(_MADE.where(PaymentReceipt.id == receipt_id))
         return found[0] if found else None
+
+    async def worth_usd_nanos(self, receipt: Receipt) -> int:
+        """What was paid, by the token of its price: that may be taken no more."""
+        async with self._database.read() as session:
+            intent = await session.get(PaymentIntent, receipt.payment_id)
+        assert intent is not None, "what has a receipt had a price"
+        return Asset(**intent.asset).nanos_from_atomic(receipt.amount_atomic)
 
     async def check_remembered(self, receipt: Receipt) -> None:
         """Raises ReceiptNotBelieved where a restored, older database may have forgotten what was spent of it."""
