@@ -15,6 +15,9 @@ from agentnode.a2a.tables import TASK, Task
 from ledger.database import AsyncSession, Database
 from ledger.vault import Vault
 
+_MOST_PAGE_BYTES = 2_000_000
+"""Of what was said in its tasks; the one that passes it is the page's last."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -24,6 +27,7 @@ class Snapshot:
     view: View
     seq: int
     fresh: Sequence[Event] = ()
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ class TaskReader:
             now = await _one(session, TASK.c.id == task.id) or task
             return await self._snapshot(session, now)
 
-    async def page(self, which: Filter) -> tuple[list[Snapshot], int]:
-        """A page of tasks, and how many there are in all."""
+    async def page(self, which: Filter) -> tuple[list[Snapshot], int, bool]:
+        """A page of tasks, how many there are in all, and whether more may follow. A few large ones fill it too."""
         wanted = _condition(which)
         found = select(TASK).order_by(TASK.c.status_at_us.desc(), TASK.c.id.desc()).limit(which.limit)
         if which.before is not None:
@@ -75,7 +79,12 @@ class TaskReader:
             connection = await session.connection()
             tasks = [Task.of_row(row) for row in await connection.execute(found.where(*wanted))]
             total = (await connection.execute(select(func.count()).select_from(TASK).where(*wanted))).scalar_one()
-            return [await self._snapshot(session, task) for task in tasks], total
+            shown: list[Snapshot] = []
+            for task in tasks:
+                shown.append(await self._snapshot(session, task))
+                if sum(each.size_bytes for each in shown) > _MOST_PAGE_BYTES:
+                    return shown, total, True
+            return shown, total, len(shown) == which.limit
 
     async def events(self, task: Task, after_seq: int) -> list[Numbered]:
         async with self._database.read() as session:
@@ -100,18 +109,24 @@ class TaskReader:
                 listener.tell(await self.events(task, sent))
 
     async def _snapshot(self, session: AsyncSession, task: Task) -> Snapshot:
-        events = await self._events(session, task, 0)
+        runs = await self._vault.range(session, task.tenant_id, task.id, 0)
+        events = _numbered(runs, 0)
         view = fold(task.id, task.context_id, (event for _, event in events))
         # What was said is deleted a day after the end; that it happened stays.
         view.setdefault("status", {"state": task.state, "at_us": task.status_at_us})
-        return Snapshot(task, view, events[-1][0] if events else task.seq)
+        size_bytes = sum(len(data) for _, data in runs)
+        return Snapshot(task, view, events[-1][0] if events else task.seq, size_bytes=size_bytes)
 
     async def _events(self, session: AsyncSession, task: Task, after_seq: int) -> list[Numbered]:
-        numbered: list[Numbered] = []
-        for last, data in await self._vault.range(session, task.tenant_id, task.id, after_seq):
-            run = loads(data)
-            numbered += enumerate(run, last - len(run) + 1)
-        return [each for each in numbered if each[0] > after_seq]
+        return _numbered(await self._vault.range(session, task.tenant_id, task.id, after_seq), after_seq)
+
+
+def _numbered(runs: Sequence[tuple[int, bytes]], after_seq: int) -> list[Numbered]:
+    numbered: list[Numbered] = []
+    for last, data in runs:
+        run = loads(data)
+        numbered += enumerate(run, last - len(run) + 1)
+    return [each for each in numbered if each[0] > after_seq]
 
 
 async def _one(session: AsyncSession, which: ColumnElement[bool]) -> Task | None:

@@ -166,10 +166,10 @@ class TaskRuntime:
             raise PaymentsAbsent
         return await self._gate.status(payment_id)
 
-    async def page(self, which: Filter, caller: Caller) -> tuple[list[Snapshot], int]:
-        """Of the tasks asked for those that are the caller's, and how many there are in all."""
+    async def page(self, which: Filter, caller: Caller) -> tuple[list[Snapshot], int, bool]:
+        """Of the tasks asked for the caller's, how many there are in all, and whether more may follow."""
         mine = listed(which, caller)
-        return await self._reader.page(mine) if mine is not None else ([], 0)
+        return await self._reader.page(mine) if mine is not None else ([], 0, False)
 
     async def cancel(self, task_id: str, caller: Caller) -> View:
         """Stop the task. Raises TaskMissing; TaskNotStoppable where it ended or is being, or was, paid for.

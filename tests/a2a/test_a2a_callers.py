@@ -53,6 +53,17 @@ async def test_a_context_made_here_lists_its_tasks(rpc: Rpc) -> None:
     assert (await rpc.call("ListTasks", {"contextId": "mine"}))["tasks"] == []
 
 
+async def test_a_few_large_tasks_fill_a_page(rpc: Rpc) -> None:
+    """A short question is not answered with all that was ever said."""
+    for number in range(4):
+        asked = {"message": message("x" * 900_000, f"m{number}", metadata={"skill": "echo"})}
+        await rpc.call("SendMessage", asked, **AS_ALICE)
+    first = await rpc.call("ListTasks", {}, **AS_ALICE)
+    rest = await rpc.call("ListTasks", {"pageToken": first["nextPageToken"]}, **AS_ALICE)
+    assert 0 < len(first["tasks"]) < 4 and first["totalSize"] == 4
+    assert len({each["id"] for each in first["tasks"] + rest["tasks"]}) == 4
+
+
 def token_of(at_ns: int, task_id: str) -> str:
     return encode_list_tasks_cursor(ListTasksCursor(at_ns, task_id))
 

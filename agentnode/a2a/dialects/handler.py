@@ -77,8 +77,8 @@ class NodeRequestHandler(RequestHandler):
     @translating
     async def on_list_tasks(self, params: pb.ListTasksRequest, context: ServerCallContext) -> pb.ListTasksResponse:
         which = listing(params)
-        found, total = await self._runtime.page(which, _caller(context))
-        return self._protos.page(found, total, which.limit, history_length(params))
+        found, total, more = await self._runtime.page(which, _caller(context))
+        return self._protos.page(found, total, more, which.limit, history_length(params))
 
     @translating
     async def on_cancel_task(self, params: pb.CancelTaskRequest, context: ServerCallContext) -> pb.Task | None:

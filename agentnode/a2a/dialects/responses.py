@@ -37,9 +37,9 @@ class Protos:
         self.numbers = numbers
 
     def page(
-        self, found: Sequence[Snapshot], total: int, limit: int, history_length: int | None
+        self, found: Sequence[Snapshot], total: int, more: bool, limit: int, history_length: int | None
     ) -> pb.ListTasksResponse:
-        last = found[-1].task if len(found) == limit else None
+        last = found[-1].task if more else None
         return pb.ListTasksResponse(
             tasks=[self.task(each.view, history_length) for each in found],
             next_page_token=_token(last) if last else "",
