@@ -44,7 +44,7 @@ async def test_a_body_that_is_nested_too_deep_for_its_idempotency_key_is_refused
     client = await node.tenant("acme")
     body, headers = f'{{{ASKED},"x":{DEEP}}}', {"Idempotency-Key": "k1", "Content-Type": "application/json"}
     answer = await client.http.post(CHAT, content=body, headers=headers)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "body")
 
 
 async def test_a_fields_name_is_not_said_at_its_whole_length(node: ApiNode) -> None:
