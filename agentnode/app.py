@@ -85,6 +85,6 @@ async def build_on(ground: Ground) -> FastAPI:
     app.router.redirect_slashes = False  # to whatever `Host` says, and in clear where TLS ends before the node
     app.add_middleware(BoundedBodies, within_s=settings.client_stall_s)
     app.router.routes.extend(wrapped.routes())
+    app.router.routes.extend(tasks.routes)  # before the nouns, each of which is tried in turn
     add_routes(app, ground, paid, work, hiring, authority, catalog, tasks.outbox, proofs)
-    app.router.routes.extend(tasks.routes)
     return app
