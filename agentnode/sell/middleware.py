@@ -66,7 +66,7 @@ class PaidRoutes:
             self._paid = None
 
     def _price_of(self, scope: Scope) -> RoutePrice | None:
-        asked, paths = scope.get("method", "GET").replace("HEAD", "GET"), _paths(scope)
+        asked, paths = scope.get("method", "GET").upper().replace("HEAD", "GET"), _paths(scope)
         for method, pattern, price in self._prices:
             if method in (None, asked) and any(_fits(pattern, path) for path in paths):
                 return price
@@ -85,11 +85,12 @@ def _priced(route: str, usd: str) -> tuple[str | None, str, RoutePrice]:
 
 def _paths(scope: Scope) -> set[str]:
     """The path in each form in which an application may read it: without the root path, tidied as a file's is, and
-    without a slash or, as regular expressions end, a newline behind it. One that is served and not found here would be
-    free."""
+    with its slash at the end and without, and without a newline behind it, as regular expressions end. One that is
+    served and not found here would be free."""
     path, root = scope["path"].removesuffix("\n"), scope.get("root_path", "").rstrip("/")
     forms = {path, path[len(root) :]} if root and path.startswith(f"{root}/") else {path}
-    return forms | {normpath("/" + form.lstrip("/")) for form in forms}
+    tidied = {normpath("/" + form.lstrip("/")) for form in forms}
+    return forms | tidied | ({f"{form}/" for form in tidied} if path.endswith("/") else set())
 
 
 def _fits(pattern: str, path: str) -> bool:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message
 
 from agentnode.sell import PaidRoutes
 
-PRICES = {"GET /report": "0.01", "/files/paid.txt": "0.01", "/draw/*": "0.01", "/live": "0.01"}
+PRICES = {"GET /report": "0.01", "/files/paid.txt": "0.01", "/draw/*": "0.01", "/live": "0.01", "/index/": "0.01"}
 
 
 @pytest.fixture(params=["", "/api"], ids=["at the root", "behind a proxy that strips /api"])
@@ -34,7 +34,8 @@ def app(tmp_path: Path, prefix: str) -> FastAPI:
     async def report(request: Request) -> PlainTextResponse:
         return PlainTextResponse("worth it")
 
-    made = FastAPI(root_path=prefix, routes=[Route("/report", report), Route("/draw/{shape}", report)])
+    routes = [Route("/report", report), Route("/draw/{shape}", report), Route("/index/", report)]
+    made = FastAPI(root_path=prefix, routes=routes)
     made.mount("/files", StaticFiles(directory=tmp_path))
 
     @made.websocket("/live")
@@ -78,6 +79,8 @@ SPELLINGS = [
     ),
     *(("GET", "/files/x/../paid.txt"), ("GET", "/files/paid.txt/"), ("GET", "//files/paid.txt")),
     *(("GET", "/report\n"), ("HEAD", "/report\n")),
+    # WSGI applications write a method in capitals, and some tidy a path themselves.
+    *(("get", "/report"), ("hEAD", "/report"), ("GET", "/index/"), ("GET", "//index/"), ("GET", "/./index/")),
 ]
 
 
