@@ -24,6 +24,7 @@ Bind = Callable[[AsyncSession, str], Awaitable[None]]
 """Notes the call's id where the request came from, in the transaction after which its payment may leave."""
 
 LEASE_S = 120
+ABANDONED = "abandoned"
 _TASK_ASKED_FOR_US = 24 * 3_600 * SECOND_US
 
 
@@ -48,6 +49,7 @@ class Calls:
             call,
             ("planned",),
             bind,
+            only_kept=True,
             point="signed",
             nonce=signed.nonce,
             valid_before_s=signed.valid_before_s,
@@ -66,11 +68,14 @@ class Calls:
         self.point("released")
 
     async def claim_abandoned(self, call: HireCall) -> bool:
-        """Takes a planned call whose owner fell silent out of its hands: it can no longer be signed."""
+        """Takes a planned call whose owner fell silent out of its hands: it can no longer be signed.
+
+        It stays planned, to be found again, until what was held for it is given back.
+        """
         now_us = self._clock.now_us()
         if call.point != "planned" or call.lease_until_us > now_us:
             return False
-        return await self._move(call, ("planned",), point="released", failure="abandoned")
+        return await self._move(call, ("planned",), failure=ABANDONED)
 
     async def task_seen(self, call: HireCall, state: str, ended: bool, receipt: str, delivery: str) -> None:
         seen: dict[str, Any] = {
@@ -105,11 +110,13 @@ class Calls:
         async with self._database.read() as session:
             return (await session.exec(asked.order_by(col(HireCall.created_at_us)))).all()
 
-    async def _move(self, call: HireCall, points: Sequence[str], bind: Bind | None = None, **values: object) -> bool:
+    async def _move(
+        self, call: HireCall, points: Sequence[str], bind: Bind | None = None, only_kept: bool = False, **values: object
+    ) -> bool:
         async with self._database.write() as session:
             row = await session.get(HireCall, call.id, with_for_update=True)
             assert row is not None, "journal rows are never deleted"
-            moved = row.point in points
+            moved = row.point in points and not (only_kept and row.failure == ABANDONED)
             if moved:
                 for name, value in {**values, "updated_at_us": self._clock.now_us()}.items():
                     setattr(row, name, value)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from agentnode.hire.calls import Calls
+from agentnode.hire.calls import ABANDONED, Calls
 from agentnode.hire.following import Following
 from agentnode.hire.purse import Purse
 from agentnode.hire.tables import HireCall
@@ -62,6 +62,7 @@ class Recovery:
             abandoned = await self._calls.claim_abandoned(call)
             if abandoned:
                 await self._purse.release(call)
+                await self._calls.released(call, ABANDONED)
             return abandoned
         was_open = call.point == "signed"
         await self._following.end_payment(call, None)

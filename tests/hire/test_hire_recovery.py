@@ -7,12 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hire_chain import settle
-from hire_world import SellerProcess, Wallet, buyer_node
+from hire_world import PAYEE, BuyerNode, SellerProcess, Wallet, buyer_node, open_day
 from sqlalchemy import text
 from test_hire import PRICE_NANOS, day, rows, work
 
+from agentnode.hire.calls import Calls
+from agentnode.hire.purse import Purse
+from agentnode.hire.recovery import Recovery
+from agentnode.hire.tables import HireCall
+from ledger.clock import SystemClock
 from ledger.database import Database
+from ledger.errors import DatabaseUnavailable
 from ledger.money import Asset
+from tests.ledger.parts import LaterClock
 
 CALLS = 9
 """More than a recovery asks at once."""
@@ -63,3 +70,39 @@ async def test_sellers_that_hang_keep_no_calls_money_waiting(
         assert await day(node) == (CALLS * PRICE_NANOS, 0)
         hangs.over.set()
         assert await round_ == CALLS
+
+
+class OnceDown(Purse):
+    """A purse whose database is away when it is first asked."""
+
+    asked = 0
+
+    async def release(self, call: HireCall) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise DatabaseUnavailable("away")
+        await super().release(call)
+
+
+async def test_what_an_abandoned_call_holds_comes_back_though_the_database_was_away(
+    node: BuyerNode, asset: Asset, wallet: Wallet
+) -> None:
+    """Its owner died between hold and signature, and the first recovery between taking the call and giving back."""
+    call = HireCall(
+        **{"id": "call_left", "tenant_id": "t", "resource_id": None, "card_url": "http://seller/card", "skill": None},
+        **{"mandate_id": None, "use_id": "hold_left", "amount_usd_nanos": PRICE_NANOS, "amount_atomic": "10000"},
+        **{"network": asset.network, "asset": asset.address, "payer": wallet.address, "payee": PAYEE},
+        **{"task_id": "task", "context_id": "ctx", "task_state": "input-required"},
+        **{"lease_until_us": 0, "created_at_us": 0, "updated_at_us": 0},
+    )
+    await Calls(node.database, LaterClock(-130)).plan(call)
+    budgets = [await open_day(node.spend)]
+    hold = await node.spend.reserve(
+        tenant_id="t", budgets=budgets, amount_usd_nanos=PRICE_NANOS, hold_id=call.use_id, ends_by="chain"
+    )
+    await node.spend.mark_sent(hold)
+    calls, purse = Calls(node.database, SystemClock()), OnceDown(node.spend, node.mandates, lambda *_: None)  # type: ignore[arg-type, return-value]
+    recovery = Recovery(calls, purse, node.buyer._following)
+    assert (await recovery.settle_open_calls(), await day(node)) == (0, (0, PRICE_NANOS))
+    assert (await recovery.settle_open_calls(), await day(node)) == (1, (0, 0))
+    assert (await calls.get("t", call.id)).point == "released"
