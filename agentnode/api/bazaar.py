@@ -46,8 +46,8 @@ def router(bazaar: Bazaar, buyer: Buyer, idempotency: Idempotency, needs: Needs)
     @routes.post("/call")
     async def call(body: JsonBody, caller: Caller = spends, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
         if idempotency_key is None:
-            return await buyer.hire(caller.tenant_id, HireRequest.parse(body))
-        return await _hire_once(buyer, idempotency, caller.tenant_id, idempotency_key, body)
+            return await buyer.hire(caller.tenant_id, HireRequest.parse(body, caller.key_id))
+        return await _hire_once(buyer, idempotency, caller, idempotency_key, body)
 
     @routes.get("/calls/{call_id}")
     async def called(call_id: str, caller: Caller = spends) -> dict[str, Any]:
@@ -57,10 +57,11 @@ def router(bazaar: Bazaar, buyer: Buyer, idempotency: Idempotency, needs: Needs)
 
 
 async def _hire_once(
-    buyer: Buyer, idempotency: Idempotency, tenant_id: str, key: str, body: dict[str, Any]
+    buyer: Buyer, idempotency: Idempotency, caller: Caller, key: str, body: dict[str, Any]
 ) -> dict[str, Any]:
     """The hire, or, under a key that came before, what became of the first: a call with a price as it stands now."""
-    key, request, scope = checked_key(key), HireRequest.parse(body), f"hire:{tenant_id}"
+    tenant_id, scope = caller.tenant_id, f"hire:{caller.tenant_id}"
+    key, request = checked_key(key), HireRequest.parse(body, caller.key_id)
     replay = await idempotency.begin(scope, key, hash_of(body), _LEASE_S)
     if replay is not None and replay.ref is not None:
         return await buyer.call(tenant_id, replay.ref)

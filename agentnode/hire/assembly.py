@@ -15,7 +15,7 @@ from agentnode.hire.chat import ChatBuyer
 from agentnode.hire.ending import Ending
 from agentnode.hire.following import Following
 from agentnode.hire.paying import WINDOW_S, Payer
-from agentnode.hire.purse import DayOf, Purse
+from agentnode.hire.purse import DaysOf, Purse
 from agentnode.hire.recovery import Recovery
 from agentnode.hire.wallet import Wallets
 from agentnode.ticking import Tick
@@ -79,7 +79,7 @@ def open_buyer(
     wallets: Wallets,
     chain: ChainView | None,
     asset: Asset | None,
-    day_of: DayOf,
+    days_of: DaysOf,
     reorg_margin_s: int,
     compliance: Compliance | None = None,
     window_s: int = WINDOW_S,
@@ -88,12 +88,12 @@ def open_buyer(
 ) -> Buyer:
     """The buyer over the node's parts. Without `chain` and `asset` it hires what is free.
 
-    `day_of` names the budget that bounds a tenant's hires without a mandate; `reorg_margin_s` is the reorg depth in
+    `days_of` names the budgets that bound a tenant's hires without a mandate; `reorg_margin_s` is the reorg depth in
     seconds; `compliance` says whom the node may pay, without it everybody; `window_s` is how long a payment stays valid
     at most, `follow_s` how long `hire` waits for a task's end.
     """
     calls = Calls(database, clock, on_point)
-    purse = Purse(spend, mandates, day_of)
+    purse = Purse(spend, mandates, days_of)
     ending = Ending(calls, purse, chain, clock, reorg_margin_s) if chain is not None else None
     following = Following(calls, ending, AgentCards(web), card_keys, web)
     payer = None

@@ -102,7 +102,7 @@ class Payer:
         at_block: int,
         bind: Bind | None,
     ) -> SignedPayment:
-        hold = await self._purse.hold(call, request.category, request.agent_did, chain_id_of(call.network))
+        hold = await self._purse.hold(call, request, chain_id_of(call.network))
         await self._purse.mark_sent(call, hold)
         self._calls.point("marked")
         signed = await asyncio.to_thread(sign_payment, account, quote, self._asset, self._window_s)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from agentnode.hire.request import HireRequest
 from agentnode.hire.tables import HireCall
 from ledger.errors import HoldEnded, NotFound
 from ledger.events import EventDraft
@@ -13,25 +14,24 @@ from ledger.spend import Hold, Spend
 from mandates import Mandates, UseRequest
 from trust.signatures import didpkh
 
-DayOf: TypeAlias = Callable[[str], Awaitable[str]]
-"""The id of a tenant's budget of the day, which is there (`AccountBook.day`)."""
+DaysOf: TypeAlias = Callable[[str, str | None], Awaitable[Sequence[str]]]
+"""The ids of the day's budgets of a tenant and its key, which are there (`AccountBook.days`)."""
 
 
 class Purse:
     """Holds before, captures or releases after: each of them may be asked for again after a crash."""
 
-    def __init__(self, spend: Spend, mandates: Mandates, day_of: DayOf) -> None:
+    def __init__(self, spend: Spend, mandates: Mandates, days_of: DaysOf) -> None:
         self._spend = spend
         self._mandates = mandates
-        self._day_of = day_of
+        self._days_of = days_of
 
-    async def hold(self, call: HireCall, category: str, agent_did: str | None, chain_id: int) -> Hold:
+    async def hold(self, call: HireCall, request: HireRequest, chain_id: int) -> Hold:
         """Raises what the mandate or the budget refuses with; nothing is held then."""
         if call.mandate_id is None:
-            day = await self._day_of(call.tenant_id)
             return await self._spend.reserve(
                 tenant_id=call.tenant_id,
-                budgets=[day],
+                budgets=await self._days_of(call.tenant_id, request.key_id),
                 amount_usd_nanos=call.amount_usd_nanos,
                 hold_id=call.use_id,
                 ends_by="chain",
@@ -39,11 +39,11 @@ class Purse:
         use: dict[str, Any] = {
             "use_id": call.use_id,
             "amount_usd": usd_exact(call.amount_usd_nanos),
-            "category": category,
+            "category": request.category,
             "description": f"hire {call.resource_id or call.card_url}",
             "payee": call.payee,
             "task_id": call.task_id,
-            "agent_did": agent_did or didpkh.encode(chain_id, call.payer),
+            "agent_did": request.agent_did or didpkh.encode(chain_id, call.payer),
         }
         authorized = await self._mandates.authorize(call.tenant_id, call.mandate_id, UseRequest.parse(use))
         return authorized.hold

@@ -78,9 +78,11 @@ class HireRequest:
     http: HttpWork | None = None
     card_key: Any = None
     """The key by which the card must be signed, a did:key or a JWK; None pins none."""
+    key_id: str | None = None
+    """The API key that asks, whose own day counts beside its tenant's."""
 
     @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> HireRequest:
+    def parse(cls, body: Mapping[str, Any], key_id: str | None = None) -> HireRequest:
         """From the body of `POST /api/v2/bazaar/call`. Raises InvalidInput naming the field."""
         max_price = body.get("max_price", body.get("max_price_usd"))
         listing = body.get("listing")
@@ -99,6 +101,7 @@ class HireRequest:
             agent_did=_text(body, "agent_did"),
             http=http,
             card_key=_card_key(body.get("card_key")),
+            key_id=key_id,
         )
         named = [request.resource_id, request.listing, request.agent_card_url, http and http.url]
         if sum(name is not None for name in named) != 1:

@@ -82,10 +82,11 @@ class AccountBook:
             await fit(session, plan.limited, now_us)
             return plan.account(standing, await read_budgets(session, plan.named))
 
-    async def day(self, tenant_id: str) -> str:
-        """The id of the tenant's budget of this UTC day, there and at the limit of its policy."""
-        account = await self.open(Caller(tenant_id, None, frozenset()))
-        return next(take.budget_id for take in account.takes if take.budget_id.startswith("day:"))
+    async def days(self, tenant_id: str, key_id: str | None = None) -> list[str]:
+        """The ids of the budgets of this UTC day, there and at their limits: the tenant's, and its key's where that has
+        such a limit of its own."""
+        account = await self.open(Caller(tenant_id, key_id, frozenset()))
+        return [take.budget_id for take in account.takes if take.budget_id.startswith("day:")]
 
     def forget(self, tenant_id: str) -> None:
         """The tenant's next call reads what has changed. Other processes find it within a second."""

@@ -118,7 +118,7 @@ async def buyer_node(
         wallets=wallet,
         chain=chain,
         asset=asset,
-        day_of=lambda _: open_day(spend),
+        days_of=lambda _, key_id: open_days(spend, key_id),
         reorg_margin_s=0,
         compliance=compliance,
         window_s=window_s,
@@ -130,6 +130,14 @@ async def buyer_node(
     finally:
         await spend.close()
         await web.aclose()
+
+
+async def open_days(spend: Spend, key_id: str | None) -> list[str]:
+    """The tenant's day, and for the key `limited` a cent's of its own."""
+    days = [await open_day(spend)]
+    if key_id == "limited":
+        days.append((await spend.open_budget(NewBudget("day:limited", "t", "day", 10_000_000))).id)
+    return days
 
 
 async def open_day(spend: Spend) -> str:

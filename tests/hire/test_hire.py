@@ -142,6 +142,16 @@ async def rows(node: BuyerNode, statement: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in (await (await session.connection()).execute(text(statement))).all()]
 
 
+async def test_a_key_with_a_day_of_its_own_hires_within_it(node: BuyerNode, seller: SellerProcess) -> None:
+    """Beside its tenant's: the second hire has room in that, and none in the key's."""
+    asked = {"agent_card_url": seller.card_url, "message": "the work", "skill": "ask", "max_price": "0.05"}
+    assert (await node.buyer.hire("t", HireRequest.parse(asked, "limited")))["status"] == "completed"
+    with pytest.raises(BudgetRefused) as told:
+        await node.buyer.hire("t", HireRequest.parse(asked, "limited"))
+    assert told.value.budget_id == "day:limited"
+    assert await day(node) == (PRICE_NANOS, 0)
+
+
 async def test_a_payment_taken_by_a_silent_seller_is_pending_until_the_chain_decides(
     node: BuyerNode, seller: SellerProcess, chain_url: str, asset: Asset
 ) -> None:

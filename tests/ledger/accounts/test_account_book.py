@@ -135,7 +135,10 @@ async def test_who_does_not_exist_has_no_account(world: World) -> None:
 
 async def test_a_tenants_day_is_the_one_that_its_calls_take_from(world: World) -> None:
     """For work that is held on the day alone, such as hires."""
-    assert await world.book.day("acme") in [take.budget_id for take in (await world.book.open(ACME)).takes]
+    assert set(await world.book.days("acme")) <= {take.budget_id for take in (await world.book.open(ACME)).takes}
+    key = await world.accounts.create_key("acme", "ci", ["spend"])
+    await world.says("key", key.id, {"limits": {"usd_per_day": 1}})
+    assert await world.book.days("acme", key.id) == [f"day:acme:{DAY}", f"day:{key.id}:{DAY}"]
 
 
 async def test_an_owners_name_never_makes_the_budget_of_another_tenant(world: World) -> None:

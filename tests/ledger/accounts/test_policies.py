@@ -91,7 +91,7 @@ async def test_limits_set_while_calls_run_are_never_passed(world: World, policie
         await asyncio.gather(*(narrow(n) if n % 5 == 0 else spend((world.spend, other)[n % 2]) for n in range(30)))
     )
     await other.close()
-    day = await world.spend.budget(await world.book.day("acme"))
+    day = await world.spend.budget((await world.book.days("acme"))[0])
     assert day is not None and (day.spent_usd_nanos, day.held_usd_nanos) == (spent, 0)
     await policies.set_tenant("acme", {"limits": {"usd_per_day": 0}})
     day = await world.spend.budget(day.id)
