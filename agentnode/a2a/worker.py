@@ -60,6 +60,7 @@ class Worker:
                 await self._log.append(held, [*rest, self._end(ending, None)], **FREE)
                 return
             if receipt and self._gate is not None:
+                await self._log.append(held, [])  # who slept, and has lost the task, moves no money for it
                 await (self._gate.give_back if isinstance(ending, Rejected) else self._gate.book)(held.id)
             await self._log.append(held, [*rest, self._end(ending, paid)])
         except _LOST:
@@ -68,9 +69,10 @@ class Worker:
             raise  # left to be resumed: the work may be done and only its end not written
         except Exception as error:
             told = failed(_told(error, held.skill), self._clock.now_us(), new_id("msg"), paid)
-            if receipt and self._gate is not None:
-                await self._gate.give_back(held.id)  # before the end is written, after which nobody looks again
             with contextlib.suppress(*_LOST):
+                if receipt and self._gate is not None:
+                    await self._log.append(held, [])
+                    await self._gate.give_back(held.id)  # before the end is written, after which nobody looks again
                 await self._log.append(held, [told])
 
     def _end(self, ending: Ending | None, paid: dict[str, Any] | None) -> Event:
