@@ -20,7 +20,7 @@ class Mandates:
     def __init__(self, database: Database, spend: Spend, clock: Clock, authority: Authority, chain_id: int) -> None:
         register = Register(database, spend, clock)
         issue = Issue(database, spend, clock, authority, chain_id, register)
-        uses = Uses(database, spend, clock, authority, register)
+        uses = Uses(database, spend, clock, authority, chain_id, register)
         endings = Endings(database, spend, clock, register)
         self.prepare = issue.prepare
         self.create = issue.create

@@ -14,7 +14,7 @@ from ledger.errors import BudgetRefused, HoldEnded, RequestInProgress
 from ledger.ids import new_id
 from ledger.spend import Hold, Spend
 from mandates import fields, policy
-from mandates.errors import BudgetExceeded, UseReplayed
+from mandates.errors import BudgetExceeded, MandateInactive, UseReplayed
 from mandates.issue import Authority
 from mandates.register import Register
 from mandates.tables import MandateRow, MandateUseRow
@@ -38,12 +38,13 @@ class AuthorizedUse:
 
 class Uses:
     def __init__(
-        self, database: Database, spend: Spend, clock: Clock, authority: Authority, register: Register
+        self, database: Database, spend: Spend, clock: Clock, authority: Authority, chain_id: int, register: Register
     ) -> None:
         self._database = database
         self._spend = spend
         self._clock = clock
         self._authority = authority
+        self._chain_id = chain_id
         self._register = register
 
     async def prepare_use(self, tenant_id: str, mandate_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +70,8 @@ class Uses:
         UseReplayed where the use's id came with another body or has ended. A refusal leaves nothing held or spent.
         """
         mandate = await self._register.find(mandate_id)
+        if mandate.chain_id != self._chain_id:
+            raise MandateInactive(f"the mandate was signed for chain {mandate.chain_id}, not {self._chain_id}")
         use = await self._earlier(tenant_id, mandate_id, request)
         if use is None:
             check_agent(mandate, tenant_id, request, self._register.now_s())

@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import AgentNodeError, HoldEnded, NotFound
 from ledger.events import EventDraft, Events
 from ledger.money import NANOS_PER_USD
-from mandates import UseRequest
+from mandates import Mandates, UseRequest
 from mandates.errors import (
     AgentNotAllowed,
     BudgetExceeded,
@@ -105,6 +105,15 @@ async def test_after_its_time_a_mandate_authorises_nothing(world: World) -> None
     with pytest.raises(MandateExpired):
         await world.mandates.use("acme", mandate["id"], use())
     assert (await world.mandates.get("acme", mandate["id"]))["mandate"]["status"] == "expired"
+
+
+async def test_a_mandate_of_another_chain_authorises_nothing(world: World) -> None:
+    """The node was put on another chain with the same books: what was granted over test money is not good here."""
+    mandate = await world.grant()
+    moved = Mandates(world.database, world.spend, world.clock, world.keys, 8453)
+    with pytest.raises(MandateInactive, match="31337"):
+        await moved.authorize("acme", mandate["id"], use())
+    assert await world.money(mandate["id"]) == (0, 0)
 
 
 @pytest.mark.database
