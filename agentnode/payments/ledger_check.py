@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,16 @@ from sqlmodel import col, func, select
 from agentnode.payments.settling.broadcaster import Broadcaster
 from agentnode.payments.settling.proof import pays
 from agentnode.payments.tables import PaymentIntent, PaymentReceipt, Refund, Settlement
-from ledger.database import Database
+from ledger.accounts import receipt_budget
+from ledger.database import AsyncSession, Database
 from ledger.money import Asset, usd_exact
 from ledger.movements import Movement
-from ledger.spend import BudgetRow
+from ledger.spend import BudgetRow, HoldRow
 from trust.chain import MOST_BLOCKS_OF_LOGS, ChainView
 from trust.chain_records import authorizations
+
+_PURSES = ("credits", "funds", "receipt")
+"""Kinds of budgets that are money."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Check:
 
 async def check_ledger(database: Database) -> list[Check]:
     """What the database says by itself, in one snapshot."""
-    held = BudgetRow.spent_usd_nanos + BudgetRow.held_usd_nanos
+    taken = BudgetRow.spent_usd_nanos + BudgetRow.held_usd_nanos
     receipted = (
         select(Settlement, PaymentIntent)
         .join(PaymentReceipt, col(PaymentReceipt.settlement_id) == col(Settlement.id))
@@ -37,15 +42,23 @@ async def check_ledger(database: Database) -> list[Check]:
     )
     async with database.read() as session:
         moved = (await session.exec(select(Movement))).all()
-        passed = (await session.exec(select(BudgetRow.id).where(held > BudgetRow.limit_usd_nanos))).all()
+        passed = (await session.exec(select(BudgetRow.id).where(taken > BudgetRow.limit_usd_nanos))).all()
         budgets = (await session.exec(select(func.count()).select_from(BudgetRow))).one()
         received = (await session.exec(receipted)).all()
         refunds = (await session.exec(select(Refund))).all()
+        purses = await _purses(session)
+        held = dict((await session.exec(select(BudgetRow.id, BudgetRow.held_usd_nanos))).all())
+        open_holds = (await session.exec(select(HoldRow).where(HoldRow.state == "held"))).all()
     accounts: dict[str, int] = {}
     for row in moved:
         accounts[row.from_account] = accounts.get(row.from_account, 0) - row.usd_nanos
         accounts[row.to_account] = accounts.get(row.to_account, 0) + row.usd_nanos
     total = sum(accounts.values())
+    wrong = [purse for purse, usd_nanos in purses.items() if usd_nanos != accounts.get(purse, 0)]
+    parts = Counter[str]()
+    for hold in open_holds:
+        parts.update(dict(zip(hold.budgets, hold.parts, strict=True)))
+    astray = [budget_id for budget_id, units in held.items() if units != parts[budget_id]]
     settled = [row for row in moved if row.kind == "settlement"]
     paid = sum(row.usd_nanos for row in settled if row.from_account.startswith("wallet:"))
     paid -= sum(row.usd_nanos for row in settled if row.to_account.startswith("wallet:"))
@@ -67,6 +80,16 @@ async def check_ledger(database: Database) -> list[Check]:
             f"movements {usd_exact(back)} USD, {len(refunds)} refunds {usd_exact(owed)} USD",
         ),
         Check("no budget is passed", not passed, f"{budgets} budgets" + _named(", passed", passed)),
+        Check(
+            "each purse has what came into it and did not leave",
+            not wrong,
+            f"{len(purses)} purses" + _named(", not so", wrong),
+        ),
+        Check(
+            "each budget holds what its open holds say",
+            not astray,
+            f"{len(open_holds)} open holds" + _named(", not so", astray),
+        ),
     ]
 
 
@@ -119,6 +142,14 @@ async def _paid_to(chain: ChainView, asset: Asset, payee: str, first: int) -> di
                 if made is not None and made.payee == payee.lower():
                     paid[end.authorizer, end.nonce] = made.amount_atomic, tx_hash
     return paid
+
+
+async def _purses(session: AsyncSession) -> dict[str, int]:
+    """What each has; not those of receipts whose block was undone, in which what stays is worth nothing."""
+    receipts = select(PaymentReceipt.id).join(Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id))
+    void = [receipt_budget(each).id for each in await session.exec(receipts.where(Settlement.point != "confirmed"))]
+    money = select(BudgetRow).where(col(BudgetRow.kind).in_(_PURSES), col(BudgetRow.id).not_in(void))
+    return {purse.id: purse.limit_usd_nanos - purse.spent_usd_nanos for purse in await session.exec(money)}
 
 
 def _nanos(entry: Settlement, intent: PaymentIntent) -> int:

@@ -6,7 +6,7 @@ from ledger.spend.budgets import Budget, NewBudget, cap, fit, read_budgets, refi
 from ledger.spend.operations import Captured, Hold, Paid
 from ledger.spend.spend import Spend
 from ledger.spend.sweeper import Sweeper
-from ledger.spend.tables import BudgetRow
+from ledger.spend.tables import BudgetRow, HoldRow
 from ledger.spend.takes import Take, count, share, slot, whole
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "BudgetRow",
     "Captured",
     "Hold",
+    "HoldRow",
     "NewBudget",
     "Paid",
     "Spend",

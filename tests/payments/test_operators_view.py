@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from payments_world import World, signed_payload
 from sqlmodel import select, text
+from test_refunds import paid_over
 
 from agentnode.payments import Overview, wanted_of
 from agentnode.payments.ledger_check import check_chain, check_ledger
@@ -92,3 +93,24 @@ async def test_ledger_and_chain_agree_and_each_difference_is_named(world: World)
         "each authorised payment to this node is in the journal",
         "ledger equals chain",
     ]
+
+
+@pytest.mark.database
+async def test_a_purse_and_a_hold_that_nothing_accounts_for_are_named(world: World) -> None:
+    """Money that was written into a purse by hand, and a budget that holds for nobody."""
+
+    async def wrong() -> list[str]:
+        return [f"{check.claim}: {check.seen}" for check in await check_ledger(world.database) if not check.ok]
+
+    async def changed(what: str) -> None:
+        async with world.database.write() as session:
+            await session.exec(text(f"UPDATE budgets SET {what} WHERE kind = 'receipt'"))  # type: ignore[call-overload]
+
+    _, receipt = await paid_over(world)
+    assert await wrong() == []
+    await changed("limit_usd_nanos = limit_usd_nanos + 1")
+    [purse] = await wrong()
+    assert purse.startswith("each purse has what came into it") and receipt.id in purse
+    await changed("limit_usd_nanos = limit_usd_nanos - 1, held_usd_nanos = 1")
+    [hold] = await wrong()
+    assert hold.startswith("each budget holds what its open holds say") and receipt.id in hold
