@@ -11,6 +11,7 @@ import pytest
 from agentnode.payments.asking.requirement import PaymentRequirement
 from ledger.database import Database
 from tests.devchain.devchain_process import ChainProcess
+from tests.payments.a_stall import Later
 from tests.payments.payments_world import World, opened, signed_payload
 from tests.payments.rpc_proxy import RpcProxy, refused
 from trust.errors import ChainUnavailable
@@ -72,6 +73,18 @@ async def test_no_more_than_the_balance_is_verified_on_what_was_seen(seller: Sel
     assert (await seller.verified(payer, 2_000))["isValid"]
     with pytest.raises(ChainUnavailable):
         await seller.verified(payer, 1_000)
+
+
+async def test_a_clock_that_goes_back_makes_nothing_younger(seller: Seller) -> None:
+    """What was seen in an hour that has not come yet is not relied on until it has."""
+    clock, payer = Later(), seller.chain.funded("1")
+    seller.world.payments.facilitator._recent._clock = clock
+    clock.pass_s(3_600)
+    assert (await seller.verified(payer))["isValid"]
+    clock.pass_s(-3_600)
+    seller.without_chain()
+    with pytest.raises(ChainUnavailable):
+        await seller.verified(payer)
 
 
 async def test_what_another_signed_is_not_verified_on_what_was_seen(seller: Seller) -> None:

@@ -54,7 +54,7 @@ class RecentPayers:
         """How old what was seen is, where that covers the payment; None where the chain is to be asked."""
         seen = self._seen.get(offered.payer)
         age_us = self._clock.now_us() - seen.at_us if seen else 0
-        if seen is None or age_us > self._most_age_us or offered.amount_atomic > seen.left_atomic:
+        if seen is None or not 0 <= age_us <= self._most_age_us or offered.amount_atomic > seen.left_atomic:
             return None
         try:
             signer = secp256k1.recover(authorization_digest(offered, self._asset), offered.signature)
