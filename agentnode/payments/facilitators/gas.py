@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from agentnode.payments.errors import GasBudgetSpent
 from agentnode.payments.settling.broadcaster import Broadcaster
-from agentnode.payments.settling.journal import Journal
+from agentnode.payments.settling.entries import foreign_gas
+from agentnode.payments.settling.journal import Beside, Journal
+from agentnode.payments.tables import JournalMark, Settlement
 from ledger.clock import SECOND_US, Clock
+from ledger.database import AsyncSession
 
 WEI_PER_ETHER = 10**18
 _DAY_US = 86_400 * SECOND_US
@@ -23,11 +26,24 @@ class GasBudget:
         self._sender = sender
         self._limit_wei = limit_wei
 
-    async def check(self) -> None:
-        """Raises GasBudgetSpent where one more could pass the limit, ChainUnavailable where its price is unknown."""
-        day_us = self._clock.now_us() // _DAY_US * _DAY_US
-        signed_wei, unsigned = await self._journal.foreign_gas(day_us)
+    async def check(self) -> Beside:
+        """Raises GasBudgetSpent where one more could pass the limit, ChainUnavailable where its price is unknown.
+
+        The answer is to be asked again in the transaction that plans it: of many at once each finds room here.
+        """
+        now_us = self._clock.now_us()
+        day_us = now_us // _DAY_US * _DAY_US
+        spent = GasBudgetSpent(retry_after_ms=(day_us + _DAY_US - now_us) // 1000)
         _, fees = await self._broadcaster.terms(self._sender)
         most_wei = _MOST_GAS * fees.max_fee_per_gas
+        signed_wei, unsigned = await self._journal.foreign_gas(day_us)
         if signed_wei + (unsigned + 1) * most_wei > self._limit_wei:
-            raise GasBudgetSpent(retry_after_ms=(day_us + _DAY_US - self._clock.now_us()) // 1000)
+            raise spent
+
+        async def with_it(session: AsyncSession, entry: Settlement) -> None:
+            await session.get(JournalMark, entry.network, with_for_update=True)  # one process after the other
+            signed_wei, unsigned = await foreign_gas(session, day_us)
+            if signed_wei + unsigned * most_wei > self._limit_wei:
+                raise spent
+
+        return with_it

@@ -17,7 +17,7 @@ from agentnode.payments.facilitators.routes import OWN, Routes
 from agentnode.payments.schemes.exact import ExactScheme
 from agentnode.payments.schemes.overtaken import Overtaken
 from agentnode.payments.schemes.payload import Authorization, check_terms, read_authorization
-from agentnode.payments.settling.journal import Carriage, Journal, Plan
+from agentnode.payments.settling.journal import Beside, Carriage, Journal, Plan
 from agentnode.payments.tables import UNPAID_POINTS, Settlement
 from ledger.clock import Clock, seconds
 from ledger.errors import InvalidInput
@@ -71,10 +71,15 @@ class LocalFacilitator:
             return await self._journal.plan(Plan(payment_id, offered, "", found.block_number, by_nobody), found)
 
     async def _settled(
-        self, payment_id: str, offered: Authorization, asked: PaymentRequirement, carriage: Carriage
+        self,
+        payment_id: str,
+        offered: Authorization,
+        asked: PaymentRequirement,
+        carriage: Carriage,
+        also: Beside | None = None,
     ) -> Settlement:
         payload, requirements = _library_shapes(offered, asked.accepts_v2())
-        return await self.end_of(await self._scheme.plan(payload, requirements, payment_id, offered, carriage))
+        return await self.end_of(await self._scheme.plan(payload, requirements, payment_id, offered, carriage, also))
 
     async def end_of(self, entry: Settlement) -> Settlement:
         """The entry once it is settled. Raises SettlementPending, and PaymentRefused where it failed."""
@@ -112,17 +117,19 @@ class LocalFacilitator:
         failed = {"success": False, "transaction": "", "network": self._asset.network}
         try:
             offered = read_authorization(outer, asked)
-            payment_id = f"x402:{offered.payer}:{offered.nonce}"
-            standing = await self._journal.of_payment(payment_id)
+            payment_id = f"x402:{offered.network}:{offered.payer}:{offered.nonce}"
+            standing = await self._journal.of_authorization(offered)
             if standing is not None and standing.point not in UNPAID_POINTS:
                 await self._check_same(standing, offered, asked)
                 entry = await self.end_of(standing)
             else:
-                if self._gas is not None and OWN in self._routes.order(self._asset.network)[:1]:
-                    await self._gas.check()
+                # Where others come first they may refuse it, and then our own queue carries it.
+                may_pay = self._gas is not None and OWN in self._routes.order(self._asset.network)
+                within = await self._gas.check() if self._gas is not None and may_pay else None
                 # Not `settle`: another seller may take "settled" for "not used before".
                 offered = self._read(outer, asked)
-                entry = await self._settled(payment_id, offered, asked, await self._carriage(offered, asked))
+                carriage = await self._carriage(offered, asked)
+                entry = await self._settled(payment_id, offered, asked, carriage, within)
         except PaymentRefused as refused:
             return {**failed, "errorReason": refused.x402_code, "errorMessage": refused.reason}
         except SettlementPending as pending:

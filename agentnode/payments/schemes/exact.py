@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnode.payments.errors import PaymentRefused, X402Code
 from agentnode.payments.schemes.payload import Authorization
-from agentnode.payments.settling.journal import Carriage, Journal, Plan
+from agentnode.payments.settling.journal import Beside, Carriage, Journal, Plan
 from agentnode.payments.tables import Settlement
 from ledger.errors import AgentNodeError
 
@@ -72,6 +72,7 @@ class ExactScheme:
         payment_id: str,
         offered: Authorization,
         carriage: Carriage,
+        also: Beside | None = None,
     ) -> Settlement:
         """The journal's entry, planned; the queue, or another facilitator, brings it to its end.
 
@@ -88,7 +89,7 @@ class ExactScheme:
             raise refusal(str(answer.error_reason))
         gas = seen.gas if isinstance(seen.gas, int) and signer.planned == seen.data else None
         call_data = "0x" + signer.planned.hex()
-        return await self._journal.plan(Plan(payment_id, offered, call_data, seen.head, carriage, gas))
+        return await self._journal.plan(Plan(payment_id, offered, call_data, seen.head, carriage, gas), also=also)
 
     async def _tried(self, offered: Authorization) -> DryRun:
         call = transfer_call(offered)

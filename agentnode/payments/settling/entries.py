@@ -151,20 +151,9 @@ class Entries:
             return (await session.exec(asked.limit(wanted.limit))).all()
 
     async def foreign_gas(self, since_us: int) -> tuple[int, int]:
-        """What settlements for other sellers promised to pay since then, in wei, and how many have not signed yet."""
-        foreign = select(Settlement.id).where(
-            col(Settlement.payment_id).startswith("x402:"), Settlement.via == "", Settlement.updated_at_us >= since_us
-        )
-        signed = select(SettlementAttempt).where(col(SettlementAttempt.settlement_id).in_(foreign))
-        waiting = foreign.where(Settlement.point == "planned")
+        """As the function of that name, in a snapshot of its own."""
         async with self._database.read() as session:
-            attempts = (await session.exec(signed)).all()
-            unsigned = len((await session.exec(waiting)).all())
-        most: dict[str, int] = {}
-        for attempt in attempts:  # of several attempts under one account nonce one is mined
-            wei = attempt.gas * int(attempt.max_fee_per_gas)
-            most[attempt.settlement_id] = max(most.get(attempt.settlement_id, 0), wei)
-        return sum(most.values()), unsigned
+            return await foreign_gas(session, since_us)
 
     async def mark(self, network: str) -> JournalMark | None:
         """How far the chain was searched for payments to this node; None where it never was."""
@@ -187,6 +176,23 @@ class Entries:
 async def attempts_in(session: AsyncSession, settlement_ids: Sequence[str]) -> Sequence[SettlementAttempt]:
     made = select(SettlementAttempt).where(col(SettlementAttempt.settlement_id).in_(settlement_ids))
     return (await session.exec(made.order_by(col(SettlementAttempt.signed_at_us).desc()))).all()
+
+
+async def foreign_gas(session: AsyncSession, since_us: int) -> tuple[int, int]:
+    """What settlements for other sellers promised to pay since then, in wei, and how many our own queue may yet sign:
+    those that another facilitator has not brought to their end may come to it."""
+    foreign = select(Settlement.id).where(
+        col(Settlement.payment_id).startswith("x402:"), Settlement.updated_at_us >= since_us
+    )
+    signed = select(SettlementAttempt).where(col(SettlementAttempt.settlement_id).in_(foreign))
+    waiting = foreign.where(
+        or_(Settlement.point == "planned", and_(Settlement.via != "", col(Settlement.point).in_(OPEN_POINTS)))
+    )
+    most: dict[str, int] = {}
+    for attempt in (await session.exec(signed)).all():  # of several under one account nonce one is mined
+        wei = attempt.gas * int(attempt.max_fee_per_gas)
+        most[attempt.settlement_id] = max(most.get(attempt.settlement_id, 0), wei)
+    return sum(most.values()), len((await session.exec(waiting)).all())
 
 
 async def of_authorization(

@@ -24,6 +24,8 @@ _MAX_GAS = 400_000
 _GAS_MARGIN_PERCENT = 130
 _TRIED_IS_FRESH_US = 5 * SECOND_US
 _REPLACE_AFTER_US = 20 * SECOND_US
+_MOST_BUMPED = 10
+"""A replacement bids at most so many times what a transaction pays now."""
 _LEAST_WINDOW_S = 2
 
 
@@ -232,6 +234,9 @@ class Sending:
         """
         bumped = Fees(int(stuck.max_fee_per_gas), int(stuck.max_priority_fee_per_gas)).bumped()
         _, fees = await self._broadcaster.terms(self.address)
+        if bumped.max_fee_per_gas > _MOST_BUMPED * fees.max_fee_per_gas:
+            # It is not held up by its fee, and what it bids is paid when the chain goes on.
+            return await self._broadcast_again(stuck)
         attempt = self._sign(entry, stuck.account_nonce, stuck.gas, bumped.at_least(fees))
         await self._journal.signed([(entry, attempt)], self.address, claim)
         try:
@@ -239,7 +244,7 @@ class Sending:
         except RpcRefused:
             if await self._chain.transaction(attempt.tx_hash) is None:
                 await self._journal.withdraw(entry, claim, attempt)
-        await self._journal.broadcast([entry], claim)
+        return await self._journal.broadcast([entry], claim)
 
     async def _end_overtaken(self, entry: Settlement, claim: Claim) -> None:
         """The account nonce went to another transaction, so none of ours can confirm: settled elsewhere, or again."""
