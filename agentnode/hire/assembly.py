@@ -59,7 +59,7 @@ def open_hiring(ground: Ground, paid: Payments | None, mandates: Mandates, bazaa
         wallets=ground.wallets,
         chain=paid.chain if paid else None,
         asset=paid.asset if paid else None,
-        day_of=ground.book.day,
+        days_of=ground.book.days,
         reorg_margin_s=settings.reorg_margin_s,
         compliance=paid.compliance if paid else None,
         on_point=ground.on_point,

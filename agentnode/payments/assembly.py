@@ -95,6 +95,7 @@ class Payments:
             (5, self.reconciler.tick),
             (60, self.routes.refresh),
             (60, self.refunds.go_on),
+            (600, self.intents.receipt_left),
             (600, self.intents.forget_unpaid),
             (600, self.sign_ins.forget),
         )

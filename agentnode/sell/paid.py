@@ -74,6 +74,8 @@ class Paid:
     async def _offer(self, price: RoutePrice, scope: Scope, raw: bytes) -> Offer:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"]
         priced = await price.pricing.of(raw.decode(errors="replace"), {})
+        if priced.version and any(name == b"content-encoding" for name, _ in scope["headers"]):
+            raise InvalidInput("Content-Encoding", "must be absent: what this costs is counted in the body as it is")
         return Offer(
             price_usd_nanos=priced.usd_nanos,
             resource=self._origin + path + (f"?{query.decode('latin-1')}" if query else ""),
@@ -85,20 +87,16 @@ class Paid:
     async def _sell(
         self, offer: Offer, sale: Sale, scope: Scope, raw: bytes, receive: Receive, answer: _Answer
     ) -> None:
-        async with self._gate.at_work(sale):
-            hold = await self._gate.hold(offer, sale)
-            try:
-                stayed = await self._answered(scope, raw, receive, answer)
-                if not answer.sells(stayed):
-                    raise _Unsold
-                await self._charged(sale, hold, answer, stayed)
-            except BaseException:
-                await asyncio.shield(self._gate.release(hold))
-                raise
+        async with self._gate.at_work(sale), self._gate.held(offer, sale) as hold:
+            stayed = await self._answered(scope, raw, receive, answer)
+            if not answer.sells(stayed):
+                raise _Unsold
+            await self._charged(sale, hold, answer, stayed)
 
     async def _charged(self, sale: Sale, hold: Hold, answer: _Answer, stayed: bool) -> None:
-        await self._gate.charge(sale, hold)
+        """Kept first: who is charged for an answer can have it, whatever becomes of this process."""
         await self._gate.done(sale, answer.whole() if stayed else None)
+        await self._gate.charge(sale, hold)
         try:
             await answer.end()
         finally:

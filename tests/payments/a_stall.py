@@ -10,10 +10,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agentnode.payments import Header, Rate, SignIns, Toll
-from agentnode.payments.deliveries import Deliveries
-from agentnode.payments.sales import Sales
-from agentnode.sell.paid import Paid, Price
+from agentnode.payments import Header, HttpGate, Rate
+from agentnode.payments.taking.deliveries import Deliveries
+from agentnode.payments.taking.sales import Sales
+from agentnode.sell.paid import Paid, RoutePrice
 from ledger.accounts import receipt_budget
 from ledger.clock import SystemClock
 from ledger.spend import Budget, Spend
@@ -39,23 +39,23 @@ class Later(SystemClock):
 
 
 class Stall:
-    """`toll` makes the toll of one process; several of them share the books."""
+    """`gate` makes the gate of one process; several of them share the books."""
 
     def __init__(self, world: World, keys: NodeKeys, spend: Spend, clock: Later, lease_s: float = 60) -> None:
         self.world, self.spend, self.clock = world, spend, clock
         self.price_usd_nanos = 10_000_000
         self._keys, self._lease_s = keys, lease_s
 
-    def toll(self, kind: type[Toll] = Toll) -> Toll:
+    def gate(self, kind: type[HttpGate] = HttpGate) -> HttpGate:
         paid, database, clock, keys = self.world.payments, self.world.database, self.clock, self._keys
         deliveries = Deliveries(database, clock, Vault(database, clock, keys), self._lease_s)
-        sales = Sales(
-            paid.gate, paid.book, paid.quotes, paid.transfers, deliveries, paid.chain, self.spend, keys, clock
-        )
-        return kind(sales, SignIns(database, clock, keys, paid.chain, paid.asset.network), None)
+        node = paid.http_gate._sales
+        parts = (paid.intents, paid.journal, node._spends, node._quotes, node._transfers, deliveries, paid.chain)
+        sales = Sales(*parts, keys, clock, None)
+        return kind(sales, node._quotes, paid.sign_ins, deliveries, self.spend, clock, None)
 
-    async def ask(self, work: ASGIApp, *headers: Header, toll: Toll | None = None) -> Reply:
-        sells = Paid(work, toll or self.toll(), lambda _: Price(Rate(self.price_usd_nanos), "It"), "http://stall")
+    async def ask(self, work: ASGIApp, *headers: Header, gate: HttpGate | None = None) -> Reply:
+        sells = Paid(work, gate or self.gate(), lambda _: RoutePrice("It", Rate(self.price_usd_nanos)), "http://stall")
         sent: list[Message] = []
         scope: dict[str, Any] = {
             **{"type": "http", "method": "GET", "path": "/it", "raw_path": b"/it", "query_string": b""},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,8 @@ def test_a_wrapped_api_is_priced_by_its_body(node: NodeProcess, chain: ChainProc
     assert (refused.status_code, refused.json()["error"].split(":")[0]) == (402, "INPUT_CHANGED")
     assert node.http.post(path, content="x" * 10, headers={"PAYMENT-SIGNATURE": paid}).text == "x" * 10
     assert usdc(chain, payer.address) == 999_000
+    packed = node.http.post(path, content=gzip.compress(b"x" * 10_000), headers={"Content-Encoding": "gzip"})
+    assert packed.status_code == 400 and "Content-Encoding" in packed.text, "or it would be bought by the packed size"
 
 
 @pytest.mark.skipif(not LONG, reason="waits for ten seconds; make prove")

@@ -24,7 +24,7 @@ from ledger.ids import new_id
 from ledger.money import Asset
 
 _PAGE = 100
-_MADE = select(PaymentReceipt, Settlement.point).join(
+_MADE = select(PaymentReceipt, Settlement.point, Settlement.block_number).join(
     Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id)
 )
 
@@ -115,7 +115,7 @@ class ReceiptBook:
     async def _read(self, asked: Any) -> list[Receipt]:
         async with self._database.read() as session:
             rows = (await session.exec(asked)).all()
-        return [_receipt(row, void=point != "confirmed") for row, point in rows]
+        return [_receipt(row, point, block_number) for row, point, block_number in rows]
 
     async def _move(self, session: AsyncSession, receipt: Receipt, intent: PaymentIntent) -> None:
         """From the payer's wallet to the operator, and into the purse from which work takes what it comes to."""
@@ -139,6 +139,8 @@ async def _last_counter(session: AsyncSession, receipt_id: str) -> int:
     return (await session.exec(highest)).one() or 0
 
 
-def _receipt(row: PaymentReceipt, void: bool) -> Receipt:
+def _receipt(row: PaymentReceipt, point: str, block_number: int | None) -> Receipt:
+    """The block is the one that has the transfer now: after a reorganisation that is another."""
     values = row.model_dump(exclude={"settlement_id"})
-    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic), "void": void})
+    stands = {"void": point != "confirmed", "block_number": block_number or row.block_number}
+    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic), **stands})

@@ -30,6 +30,7 @@ from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import authorization_digest, signed_any
 from agentnode.payments.schemes.exact import transfer_call
 from agentnode.payments.schemes.payload import Authorization
+from agentnode.payments.schemes.receipt import check_network
 from agentnode.payments.settling.journal import Carriage, Journal, Plan
 from agentnode.payments.tables import Refund, Settlement
 from ledger.accounts import OPERATOR, move, receipt_budget, withdraw
@@ -159,6 +160,7 @@ class Refunds:
         receipt = await self._book.of_payment(payment_id)
         if receipt is None:
             raise PaymentUnknown(f"there is no payment {payment_id} that was received")
+        check_network(receipt, self._asset.network)
         return receipt
 
     async def _given(self, receipt: Receipt, asked_by: AskedBy) -> Refunded:

@@ -17,7 +17,7 @@ from agentnode.payments.receipts.book import ReceiptBook, check_counter
 from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.payload import SentPayment
-from agentnode.payments.schemes.receipt import ReceiptSpend, read_spend, worth_usd_nanos
+from agentnode.payments.schemes.receipt import ReceiptSpend, check_network, read_spend, worth_usd_nanos
 from agentnode.payments.settling.journal import Journal
 from agentnode.payments.tables import UNPAID_POINTS, Delivery, PaymentIntent, Settlement
 from ledger.accounts import OPERATOR, fund, move, receipt_budget, withdraw
@@ -69,6 +69,7 @@ class Spends:
         if receipt is None or not await self._signed(receipt, spend, asked):
             # A foreign receipt and a missing one look the same.
             raise PaymentRefused("INVALID_SIGNATURE", "the signature is not this receipt's payer's over this spend")
+        check_network(receipt, asked.asset.network)
         if receipt.void:
             raise SettlementPending(receipt.payment_id)
         await self._book.check_remembered(receipt)

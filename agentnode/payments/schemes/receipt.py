@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from agentnode.payments.asking.requirement import PaymentRequirement
-from agentnode.payments.errors import PaymentRefused
+from agentnode.payments.errors import ChainIdMismatch, PaymentRefused
+from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.payload import SentPayment
 from trust.signatures import eip712
 
@@ -37,6 +38,12 @@ def spend_typed_data(
     """What the payer signs; `authority` is the DID that issued the receipt."""
     spend = eip712.SpendMessage(receipt_id, counter, asked.quote_id, worth_usd_nanos(asked))
     return eip712.spend_typed_data(spend, chain_id, authority)
+
+
+def check_network(receipt: Receipt, network: str) -> None:
+    """Raises ChainIdMismatch for what was paid on another chain, such as test money, before the node was on this."""
+    if receipt.network != network:
+        raise ChainIdMismatch(f"{receipt.id} was paid on {receipt.network}, and this node is on {network}")
 
 
 def worth_usd_nanos(asked: PaymentRequirement) -> int:

@@ -186,7 +186,7 @@ async def foreign_gas(session: AsyncSession, since_us: int) -> tuple[int, int]:
     )
     signed = select(SettlementAttempt).where(col(SettlementAttempt.settlement_id).in_(foreign))
     waiting = foreign.where(
-        or_(Settlement.point == "planned", and_(Settlement.via != "", col(Settlement.point).in_(OPEN_POINTS)))
+        or_(col(Settlement.point) == "planned", and_(col(Settlement.via) != "", col(Settlement.point).in_(OPEN_POINTS)))
     )
     most: dict[str, int] = {}
     for attempt in (await session.exec(signed)).all():  # of several under one account nonce one is mined

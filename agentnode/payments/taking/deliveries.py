@@ -46,8 +46,8 @@ class Begun:
 
 
 class Deliveries:
-    def __init__(self, database: Database, clock: Clock, vault: Vault) -> None:
-        self._database, self._clock, self._vault = database, clock, vault
+    def __init__(self, database: Database, clock: Clock, vault: Vault, lease_s: float = LEASE_S) -> None:
+        self._database, self._clock, self._vault, self.lease_s = database, clock, vault, lease_s
 
     async def named(self, payer: str, identifier: str) -> str | None:
         """Which delivery the payer gave this name before."""
@@ -156,7 +156,7 @@ class Deliveries:
         return row
 
     def _until(self) -> int:
-        return self._clock.now_us() + LEASE_S * SECOND_US
+        return self._clock.now_us() + int(self.lease_s * SECOND_US)
 
 
 def _ref(delivery_id: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from agentnode.payments.asking.offer_receipt import SignedTerms
 from agentnode.payments.asking.quotes import Quotes
@@ -23,7 +23,7 @@ from agentnode.payments.errors import (
 )
 from agentnode.payments.schemes.onchain import NamedClaim
 from agentnode.payments.taking import payment_identifier
-from agentnode.payments.taking.deliveries import LEASE_S, Begun, Deliveries
+from agentnode.payments.taking.deliveries import Deliveries
 from agentnode.payments.taking.headers import Header, read_payment
 from agentnode.payments.taking.reply import Reply
 from agentnode.payments.taking.sales import Sale, Sales
@@ -84,7 +84,7 @@ class HttpGate:
     @contextlib.asynccontextmanager
     async def at_work(self, sale: Sale) -> AsyncIterator[None]:
         """Keeps the sale while its work lasts; whatever is raised inside leaves the receipt unspent."""
-        renewing = asyncio.create_task(self._renew(sale.begun))
+        renewing = asyncio.create_task(self._again_and_again(lambda: self._deliveries.renew(sale.begun)))
         try:
             yield
         except BaseException:
@@ -93,18 +93,31 @@ class HttpGate:
         finally:
             renewing.cancel()
 
-    async def hold(self, offer: Offer, sale: Sale) -> Hold:
-        """The price, held while the work lasts. Raises PaymentNeeded where a receipt has too little left."""
+    @contextlib.asynccontextmanager
+    async def held(self, offer: Offer, sale: Sale) -> AsyncIterator[Hold]:
+        """The price, held in the purse while the work lasts; whatever is raised gives it back.
+
+        Raises PaymentNeeded where a receipt has too little left.
+        """
+        lease_s = self._deliveries.lease_s * 2
         try:
-            return await self._spend.reserve(
+            hold = await self._spend.reserve(
                 tenant_id="public",
                 budgets=[share(sale.purse_id)],
                 amount_usd_nanos=sale.price_usd_nanos,
-                lease_s=LEASE_S * 2,
+                lease_s=lease_s,
             )
         except BudgetRefused as refusal:
             too_little = PaymentRefused("INSUFFICIENT_FUNDS", "the receipt has too little left")
             raise self.needed(offer, too_little) from refusal
+        renewing = asyncio.create_task(self._again_and_again(lambda: self._spend.renew(hold, lease_s)))
+        try:
+            yield hold
+        except BaseException:
+            await asyncio.shield(self._release(hold))
+            raise
+        finally:
+            renewing.cancel()
 
     async def charge(self, sale: Sale, hold: Hold) -> None:
         """The work is done: the price goes to the operator, with the sale's economic event."""
@@ -123,10 +136,6 @@ class HttpGate:
             await self._spend.capture(
                 hold.id, sale.price_usd_nanos, fence=hold.fence, to_account=tenant_account(OPERATOR), event=event
             )
-
-    async def release(self, hold: Hold) -> None:
-        with contextlib.suppress(HoldEnded, Unavailable):  # the sweeper ends it
-            await self._spend.release(hold.id, fence=hold.fence)
 
     async def done(self, sale: Sale, reply: Reply | None) -> None:
         """The work is done: its answer is kept until the payer had it; None for what was streamed."""
@@ -149,8 +158,12 @@ class HttpGate:
             raise self.needed(offer, AnswerNotKept(f"{payer} has bought no answer to this that is kept; pay for one"))
         return reply
 
-    async def _renew(self, begun: Begun) -> None:
+    async def _release(self, hold: Hold) -> None:
+        with contextlib.suppress(HoldEnded, Unavailable):  # the sweeper ends it
+            await self._spend.release(hold.id, fence=hold.fence)
+
+    async def _again_and_again(self, renew: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(LEASE_S / 3)
-            with contextlib.suppress(Unavailable, ClaimLost):
-                await self._deliveries.renew(begun)
+            await asyncio.sleep(self._deliveries.lease_s / 3)
+            with contextlib.suppress(Unavailable, ClaimLost, HoldEnded):
+                await renew()

@@ -24,6 +24,7 @@ from ledger.money import Asset
 
 _KEEP_UNPAID_US = 3_600 * SECOND_US
 """A payment that is being checked while its quote ends must still find its price."""
+_LOOK_BACK_US = 24 * 3_600 * SECOND_US
 
 
 class Intents:
@@ -51,7 +52,27 @@ class Intents:
 
     async def open(self, asked: PaymentRequirement, fills_purse: bool) -> PaymentIntent:
         """Priced once: the one that stands for `asked.task_id`, which is this one where there was none."""
-        intent = PaymentIntent(
+        intent = self._row(asked, fills_purse)
+        try:
+            async with self._database.write() as session:
+                session.add(intent)
+        except IntegrityError:
+            return await self.of_task(asked.task_id) or intent
+        return intent
+
+    async def tried(self, asked: PaymentRequirement) -> PaymentIntent:
+        """The price at which a request's payment is tried, in place of its last try's; a journaled one's stands."""
+        paying = select(Settlement.id).where(
+            Settlement.payment_id == asked.payment_id, col(Settlement.point).not_in(UNPAID_POINTS)
+        )
+        async with self._database.write() as session:
+            standing = await session.get(PaymentIntent, asked.payment_id, with_for_update=True)
+            if standing is not None and (await session.exec(paying)).first() is not None:
+                return standing
+            return await session.merge(self._row(asked, fills_purse=True))
+
+    def _row(self, asked: PaymentRequirement, fills_purse: bool) -> PaymentIntent:
+        return PaymentIntent(
             id=asked.payment_id,
             task_id=asked.task_id,
             quote_id=asked.quote_id,
@@ -68,12 +89,6 @@ class Intents:
             price_version=asked.price_version,
             fills_purse=fills_purse,
         )
-        try:
-            async with self._database.write() as session:
-                session.add(intent)
-        except IntegrityError:
-            return await self.of_task(asked.task_id) or intent
-        return intent
 
     async def of_task(self, task_id: str) -> PaymentIntent | None:
         async with self._database.read() as session:
@@ -136,6 +151,20 @@ class Intents:
             row = await session.get(PaymentIntent, intent.id, with_for_update=True)
             if row is not None and row.status == "required":
                 row.status = status
+
+    async def receipt_left(self) -> int:
+        """Receipts for the day's purchases that settled when nobody waited for them any more; how many."""
+        settled = select(PaymentIntent, Settlement).where(
+            PaymentIntent.id == Settlement.payment_id,
+            Settlement.created_at_us > self._clock.now_us() - _LOOK_BACK_US,
+            Settlement.point == "confirmed",
+        )
+        left = settled.where(col(PaymentIntent.fills_purse), PaymentIntent.status != "paid")
+        async with self._database.read() as session:
+            found = (await session.exec(left)).all()
+        for intent, entry in found:
+            await self._book.receipt(self.asked(intent), entry)
+        return len(found)
 
     async def forget_unpaid(self) -> int:
         """Drops the prices of purchases that a payment was tried on and none was journaled for; how many."""

@@ -125,7 +125,7 @@ class Sales:
         if isinstance(begun, Reply):
             return begun
         try:
-            receipt = await self._received(asked, offered)
+            receipt, price_usd_nanos = await self._received(asked, offered)
             if receipt.void:
                 raise SettlementPending(receipt.payment_id)  # its block was undone; the chain may take it again
         except (PaymentRefused, QuoteExpired):
@@ -134,15 +134,18 @@ class Sales:
         except BaseException:
             await asyncio.shield(self._deliveries.give_back(begun))
             raise
-        return self._sale(asked, receipt, begun, dialect)
+        return self._sale(replace(asked, price_usd_nanos=price_usd_nanos), receipt, begun, dialect)
 
-    async def _received(self, asked: PaymentRequirement, offered: Offered) -> Receipt:
-        """What is paid fills the receipt's purse, and the work takes from there what it comes to."""
-        intent = await self._intents.open(asked, fills_purse=True)
+    async def _received(self, asked: PaymentRequirement, offered: Offered) -> tuple[Receipt, int]:
+        """With the price that it was taken at, in nanos: sent again with another quote it buys at no other one.
+
+        What is paid fills the receipt's purse, and the work takes from there what it comes to.
+        """
+        intent = await self._intents.tried(asked)
         standing = await self._journal.of_payment(asked.payment_id)
         if standing is not None and standing.point not in UNPAID_POINTS and standing.payer == offered.payer:
-            return await self._intents.ended(self._intents.asked(intent), standing)
-        return await self._intents.take(intent, asked, offered)
+            return await self._intents.ended(self._intents.asked(intent), standing), intent.price_usd_nanos
+        return await self._intents.take(intent, asked, offered), asked.price_usd_nanos
 
     async def _spent(self, asked: PaymentRequirement, sent: SentPayment) -> Sale | Reply:
         """A sale paid by what is left of an earlier payment; the work's hold says whether that suffices."""
