@@ -1,6 +1,6 @@
 """The agent's card: one document that 0.3 and 1.0 clients both parse, and the pure 1.0 card, with cache headers.
 
-Source: A2A 1.0 section 8 and A2A 0.3 section 5; wire.md.
+Source: A2A 1.0 section 8 and A2A 0.3 section 5.
 """
 
 from __future__ import annotations
