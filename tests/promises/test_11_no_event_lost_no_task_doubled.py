@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -21,20 +22,29 @@ from ledger.database import Database
 from tests.a2a.a2a_world import message
 from tests.devchain.devchain_process import ChainProcess
 from tests.forked import Program
+from tests.promises import counting
 from tests.rounds import LONG
 from tests.scenarios.node_process import payload_for, usdc
 
 pytestmark = [pytest.mark.database] if LONG else []
 STREAMS, ROUNDS = (20, 10) if LONG else (6, 1)
 HEADERS = {"A2A-Version": "1.0"}
+COUNTING = counting.__file__
+WHOLE = "".join(f"{number}," for number in range(counting.COUNT))
 
 
 @contextlib.asynccontextmanager
 async def worker(
-    database: Database, owner: str, kind: str = "counting", *more: str
+    database: Database, owner: str, *paid_at: str, of_a_node: bool = False
 ) -> AsyncIterator[tuple[str, Program]]:
+    """One that counts, paid with a folder and a chain; or a node of them, as `agentnode up` starts it."""
     url = database.url.render_as_string(hide_password=False).replace("+aiosqlite", "").replace("+asyncpg", "")
-    process = Program(f"tests.promises.{kind}_worker", url, owner, *more)
+    command, environment = ["tests.promises.counting_worker", url, owner, *paid_at], dict(os.environ)
+    if of_a_node:
+        folder, chain = paid_at
+        command = ["agentnode.cli", "up", "--port", "0", "--data", folder, "--chain", chain, "--skills", COUNTING]
+        environment["AGENTNODE_DATABASE_URL"] = url
+    process = Program(*command, environment=environment)
     try:
         yield (await asyncio.to_thread(process.stdout.readline)).split()[1], process
     finally:
@@ -99,7 +109,7 @@ async def _goes_on(http: httpx.AsyncClient, origin: str, seen: list[Any]) -> int
     assert whole[-1][1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
     body = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": task_id}}
     task = (await http.post(f"{origin}/api/a2a", json=body, headers=HEADERS)).json()["result"]
-    assert task["artifacts"][0]["parts"][0]["text"] == said(whole) == "".join(f"{n}," for n in range(40))
+    assert task["artifacts"][0]["parts"][0]["text"] == said(whole) == WHOLE
     again: list[Any] = []
     await read(http, origin, "SubscribeToTask", {"id": task_id}, again, **{"Last-Event-ID": "4"})
     assert again == whole[4:]
@@ -129,7 +139,7 @@ async def rpc(http: httpx.AsyncClient, origin: str, method: str, params: Any) ->
 async def asked(http: httpx.AsyncClient, origin: str, chain: ChainProcess) -> Purchase:
     """A task that waits for its price, and the payment signed."""
     account = await asyncio.to_thread(chain.funded, "1")
-    params = {"message": message("x", str(uuid.uuid4()))}
+    params = {"message": message("x", str(uuid.uuid4()), metadata={"skill": "count"})}
     task = (await rpc(http, origin, "SendMessage", params))["result"]["task"]
     required = task["status"]["message"]["metadata"]["x402.payment.required"]["accepts"][0]
     payload = await asyncio.to_thread(payload_for, chain, account, required)
@@ -143,6 +153,7 @@ async def pay(http: httpx.AsyncClient, origin: str, bought: Purchase) -> None:
 
 
 @pytest.mark.database("postgres")
+@pytest.mark.parametrize("of_nodes", [False, True] if LONG else [False])
 @pytest.mark.parametrize("leads", [False, True] if LONG else [False])
 async def test_a_worker_dies_and_no_paid_task_is_lost(
     database: Database,
@@ -150,6 +161,7 @@ async def test_a_worker_dies_and_no_paid_task_is_lost(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
     leads: bool,
+    of_nodes: bool,
 ) -> None:
     """Killed while it settles for some and works for others: at the other worker each payer goes on behind its last
     event and misses none, each task is done and paid once, and who saw nothing yet sends its payment again."""
@@ -158,7 +170,7 @@ async def test_a_worker_dies_and_no_paid_task_is_lost(
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, verify=False))
 
         async def start(owner: str) -> tuple[str, Program]:
-            return await stack.enter_async_context(worker(database, owner, "paying", *where))
+            return await stack.enter_async_context(worker(database, owner, *where, of_a_node=of_nodes))
 
         # Who starts first leads the queue of the node's sending key.
         if leads:
@@ -212,7 +224,7 @@ async def _ends_at(
     states = [step["statusUpdate"]["status"]["state"] for _, step in whole if "statusUpdate" in step]
     assert states.count("TASK_STATE_COMPLETED") == 1 and states[-1] == "TASK_STATE_COMPLETED"
     task = (await rpc(http, origin, "GetTask", {"id": bought.task_id}))["result"]
-    assert task["artifacts"][0]["parts"][0]["text"] == said(whole) == "".join(f"{n}," for n in range(40))
+    assert task["artifacts"][0]["parts"][0]["text"] == said(whole) == WHOLE
     assert len(task["status"]["message"]["metadata"]["x402.payment.receipts"]) == 1
     assert await asyncio.to_thread(usdc, chain, bought.account.address) == 990_000
     async with database.read() as session:
