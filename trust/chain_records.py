@@ -122,6 +122,20 @@ def transfers(receipt: TxReceipt, token: str) -> list[Transfer]:
     return [transfer for transfer in receipt.transfers() if transfer.token == token.lower()]
 
 
+def direct_transfers(receipt: TxReceipt, token: str, payee: str) -> Mapping[str, int]:
+    """By sender, what it moved to the payee: not under an authorisation (EIP-3009), which pays for something else."""
+    authorized = set()
+    for end in authorizations(receipt, token):
+        made = receipt.authorized(token, end.authorizer, end.nonce)
+        if end.outcome == "used" and made is not None:
+            authorized.add(made.log_index)
+    sent: dict[str, int] = {}
+    for each in transfers(receipt, token):
+        if each.payee == payee.lower() and each.log_index not in authorized and each.amount_atomic:
+            sent[each.sender] = sent.get(each.sender, 0) + each.amount_atomic
+    return sent
+
+
 def transfer_in(log: Log) -> Transfer | None:
     """The ERC-20 transfer that a log tells of; None where it is of something else."""
     # Four topics are an ERC-721's transfer of the same name, which has an id where an amount is looked for.

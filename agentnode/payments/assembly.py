@@ -71,6 +71,7 @@ class Payments:
 
     chain: ChainView
     asset: Asset
+    assets: tuple[Asset, ...]
     task_gate: TaskGate
     http_gate: HttpGate
     sign_ins: SignIns
@@ -180,7 +181,10 @@ async def open_payments(ground: Ground) -> Payments:
     facilitator = facilitator_on(own)
     proofs = {settings.network: proof} | {network: station.proof for network, station in others.items()}
     book, ends = ReceiptBook(database, journal, keys, terms.refund_window_s), Ends(journal, database, clock)
-    transfers = Transfers(journal, ends, chain, proof, compliance, clock, keys.dids, depth=settings.confirmations)
+    witness = Witness(settings.data / "journal.beat")
+    transfers = Transfers(
+        *(journal, ends, chain, proof, compliance, clock), keys.dids, depth=settings.confirmations, witness=witness
+    )
     spends = Spends(database, clock, journal, book, chain, keys.dids)
     refunds = Refunds(
         *(database, clock, journal, book, chain, compliance, assets),
@@ -197,8 +201,9 @@ async def open_payments(ground: Ground) -> Payments:
     return Payments(
         chain=chain,
         asset=asset,
+        assets=assets,
         task_gate=TaskGate(
-            *(intents, clock, journal, transfers, spends, asset, pay_to, book, terms, spend, ground.events)
+            *(intents, clock, journal, transfers, spends, asset, pay_to, book, terms, spend, ground.events, signed)
         ),
         http_gate=HttpGate(sales, quotes, sign_ins, deliveries, spend, clock, signed),
         sign_ins=sign_ins,
@@ -216,7 +221,7 @@ async def open_payments(ground: Ground) -> Payments:
             journal,
             *(ends, transfers, proofs, broadcaster, chain, claims, clock),
             *(asset, pay_to, account.address, terms.quote_life_s),
-            witness=Witness(settings.data / "journal.beat"),
+            witness=witness,
         ),
         broadcaster=broadcaster,
         stations=(own, *others.values()),

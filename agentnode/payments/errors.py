@@ -11,6 +11,7 @@ ChainIdMismatch       402  PAYMENT_CHAIN_MISMATCH: the payment is for another ch
 TransferMissing       402  TRANSFER_NOT_FOUND: the transaction does not pay this payee, or was reverted
 TransferTooOld        402  TRANSFER_TOO_OLD: it was mined before the price was asked
 TransferUnmined       409  TRANSFER_NOT_MINED: the chain does not show the transaction yet
+TransferNotBelieved   409  TRANSFER_NOT_BELIEVED: a restored database may have forgotten what it has bought
 GasBudgetSpent        429  FACILITATOR_GAS_SPENT: the open facilitator pays no more gas for others today
 FacilitatorAbsent     503  FACILITATOR_UNAVAILABLE: nobody carries payments of this network
 QuoteExpired          402  QUOTE_EXPIRED: the price was not paid in time; ask again
@@ -154,6 +155,19 @@ class TransferUnmined(Conflict):
 
     def __init__(self, tx_hash: str) -> None:
         super().__init__(f"{tx_hash} is not mined on this chain yet; send the same claim again when it is")
+
+
+class TransferNotBelieved(Conflict):
+    """It was mined before it was seen that this database is a restored, older one: it may have bought something."""
+
+    code = "TRANSFER_NOT_BELIEVED"
+    should_retry = False
+
+    def __init__(self, tx_hash: str) -> None:
+        super().__init__(
+            f"{tx_hash} is older than this node's restored database, which may have forgotten what it has bought; its "
+            "operator can send it back"
+        )
 
 
 class GasBudgetSpent(AgentNodeError):

@@ -132,7 +132,7 @@ def _row(
         "scheme": entry.scheme,
         "receipt_id": receipt.id if receipt else None,
         "refund_of": refund.receipt_id if refund else None,
-        "receipt_void": receipt is not None and entry.point == "reorged",
+        "receipt_void": receipt is not None and entry.undone,
         "compliance_version": entry.compliance_version or None,
         "final": entry.look_at_us is None and entry.point not in ("planned", "signed", "broadcast"),
         "created_at": rfc3339(entry.created_at_us),

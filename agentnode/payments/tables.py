@@ -116,11 +116,22 @@ class Settlement(Row, table=True):
     via: str = ""
     """The URL of the facilitator that carries it; empty: our own queue."""
     handed: dict[str, Any] | None = Field(default=None, sa_column=Column("handed", JSON))
-    """What such a facilitator is given: `{x402Version, paymentPayload, paymentRequirements}`."""
+    """What such a facilitator is given: `{body: {x402Version, paymentPayload, paymentRequirements}, tried}`; or what
+    the sender of a transfer signed: `{claim: {payment_id, authority, signature}}`."""
     compliance_version: str = ""
     """The list by which payer and payee were let through."""
     created_at_us: int = Field(sa_type=BigInteger)
     updated_at_us: int = Field(sa_type=BigInteger)
+
+    @property
+    def was_confirmed(self) -> bool:
+        """Once: it may have bought something."""
+        return self.block_number is not None
+
+    @property
+    def undone(self) -> bool:
+        """It was confirmed, and is not so now."""
+        return self.was_confirmed and self.point != "confirmed"
 
 
 class JournalMark(Row, table=True):

@@ -13,7 +13,7 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-from sqlmodel import select
+from sqlmodel import col, select
 
 from agentnode.ground import ground_on
 from agentnode.payments import Offer, PaymentRequirement, Receipt, SettlementPending
@@ -57,7 +57,7 @@ class World:
 
     async def journal(self) -> list[Settlement]:
         async with self.database.read() as session:
-            return list((await session.exec(select(Settlement))).all())
+            return list((await session.exec(select(Settlement).order_by(col(Settlement.seq)))).all())
 
 
 class OpenWallets:

@@ -29,7 +29,7 @@ _OWN = ["planned", "signed", "broadcast", "confirmed", "receipted", "returned", 
 _CARRIED = ["planned", "broadcast", "confirmed", "receipted", "passed_on"]
 _LATER = ["reorged", "abandoned", "unclaimed"]
 _SCHEMES = {
-    "onchain": ["planned", "confirmed", "receipted"],
+    "onchain": ["planned", "confirmed", "receipted", "beat"],
     "receipt": ["spent"],
     "failed": ["given_back"],
     "done after all": ["taken_again"],
@@ -149,8 +149,8 @@ def test_every_write_of_the_journal_has_its_point_and_the_matrix_names_it() -> N
             points = [call for call in _calls(method) if _name(call) in ("point", "_points")]
             assert not writes or points, f"{module.__name__}.{method.name} writes and has no point"
             named |= {call.args[0].value for call in points if isinstance(call.args[0], ast.Constant)}
-    # `Ends._change` is told its point's name
-    named |= {"reorged", "confirmed", "abandoned"}
+    # `Ends._change` and `Journal._unpaid` are told their point's name
+    named |= {"reorged", "confirmed", "abandoned", "failed"}
     assert named - _WAITS_TOO_LONG == {*_OWN, *_CARRIED, *_LATER, *(point for _, point in _BY_SCHEME)} - {"receipted"}
 
 

@@ -11,11 +11,13 @@ from payments_world import OpenWallets, World, books, opened, signed_payload, st
 from rpc_proxy import RpcProxy, refused
 from sqlmodel import select, text
 
-from agentnode.payments import PaymentRefused, SettlementPending
+from agentnode.payments import RECEIPT_TYP, PaymentRefused, SettlementPending
+from agentnode.payments.ledger_check import check_ledger
 from ledger.database import Database
 from ledger.movements import Movement
 from tests.devchain.devchain_process import ChainProcess
 from tests.payments.strangers import BYTES_OVERLOAD, by_stranger
+from trust.signatures import jws
 
 
 async def looked(world: World, **columns: Any) -> list[str]:
@@ -25,6 +27,10 @@ async def looked(world: World, **columns: Any) -> list[str]:
         due = text(f"UPDATE settlement SET look_at_us = 0{sets} WHERE look_at_us IS NOT NULL")
         await session.exec(due)  # type: ignore[call-overload]
     await world.payments.reconciler.tick()
+    return await points(world)
+
+
+async def points(world: World) -> list[str]:
     return [entry.point for entry in await world.journal()]
 
 
@@ -64,15 +70,45 @@ async def test_a_payment_whose_block_was_undone_is_reorged_its_receipt_void_and_
     assert (await booked(world), world.usdc(payer.address)) == (10_000_000, 990_000)
 
 
+@pytest.mark.database
+async def test_an_undone_payment_whose_account_nonce_another_has_is_signed_anew_and_booked_once(world: World) -> None:
+    """The old bytes can never be mined. Who asks for the receipt meanwhile has to wait; then it is the same, for the
+    transaction that paid, and the books are whole."""
+    payer, asked, receipt = await paid_then_undone(world)
+    [undone] = await world.journal()
+    other, also = world.chain.funded("1"), await world.require()
+    await world.submit(also, signed_payload(world.chain, other, also))
+    assert await points(world) == ["confirmed", "confirmed"]
+    assert (await world.journal())[1].account_nonce == undone.account_nonce
+    gate = world.payments.task_gate
+
+    assert await looked(world) == ["reorged", "confirmed"]
+    with pytest.raises(SettlementPending):
+        await gate._book.receipt(asked, undone)
+    await looked(world)
+    anew = (await world.journal())[0]
+    paid = await world.payments.facilitator.end_of(anew)
+    [told] = await gate.receipts(asked.task_id)
+    assert (told.id, told.void, told.tx_hash != receipt.tx_hash) == (receipt.id, False, True)
+    assert jws.verify(told.jws, did=jws.claimed_signer(receipt.jws), typ=RECEIPT_TYP)["transaction"] == paid.tx_hash
+    assert (await gate.status(asked.payment_id))["status"] == "paid"
+    assert [check.claim for check in await check_ledger(world.database) if not check.ok] == []
+    assert (await booked(world), world.usdc(payer.address)) == (20_000_000, 990_000)
+    assert await looked(world) == ["confirmed", "confirmed"]
+
+
 async def test_a_payment_that_cannot_be_paid_again_stays_reorged(world: World) -> None:
     """The payer's money is gone when the block comes anew: the operator sees a payment without money, for good."""
     payer, asked, _ = await paid_then_undone(world)
     usdc = world.chain.usdc()
     transfer = usdc.encode_abi("transfer", args=[stranger().address, 1_000_000])
     world.chain.send(payer, to=usdc.address, data=transfer)
-    for _ in range(3):
-        assert await looked(world) == ["reorged"]
-    assert await looked(world, valid_before_s=1) == ["reorged"]
+    assert await looked(world) == ["reorged"]
+    while not (failure := (await world.journal())[0].failure):
+        await looked(world)  # sent again and reverted, planned anew and refused
+        await asyncio.sleep(0.05)
+    assert "exceeds balance" in failure
+    assert await looked(world) == await looked(world, valid_before_s=1) == ["reorged"]
     assert [entry.look_at_us for entry in await world.journal()] == [None]
     refusal = await world.payments.task_gate.outcome(asked.task_id)
     assert isinstance(refusal, PaymentRefused) and "undone" in refusal.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,16 @@ from payments_world import OpenWallets, World, books, opened, signed_payload
 from sqlmodel import select
 
 from agentnode.payments import PaymentRefused, Receipt, SettlementPending
-from agentnode.payments.errors import AssetMismatch, ChainIdMismatch, TransferMissing, TransferTooOld, TransferUnmined
+from agentnode.payments.errors import (
+    AssetMismatch,
+    ChainIdMismatch,
+    TransferMissing,
+    TransferNotBelieved,
+    TransferTooOld,
+    TransferUnmined,
+)
 from ledger.accounts import receipt_budget
+from ledger.clock import seconds
 from ledger.database import Database
 from ledger.movements import Movement
 from ledger.spend import BudgetRow
@@ -92,6 +101,35 @@ async def test_a_transfer_is_claimed_once_ever(chain: ChainProcess, database: Da
     async with opened(chain, database, tmp_path, wallets=wallets) as restarted:
         assert (await refused(restarted, asked[2], payloads[2])).x402_code == "DUPLICATE_NONCE"
         assert len(await restarted.journal()) == 1
+
+
+async def test_a_restored_older_database_takes_no_transfer_twice(
+    chain: ChainProcess, database: Database, tmp_path: Path
+) -> None:
+    """Claimed at once after the copy was made: the chain cannot say what it has bought, the data folder says that the
+    database is older. What is mined later is good, and stays so over the next start."""
+    backup, wallets = tmp_path / "backup.db", OpenWallets()
+    async with opened(chain, database, tmp_path, wallets=wallets) as world:
+        await world.payments.reconciler.start()
+        payer, asked = chain.funded("1"), await world.require()
+        with sqlite3.connect(database.path) as source:
+            source.execute("VACUUM INTO ?", [str(backup)])
+        payload = claimed(chain, payer, asked.accepts_v2("onchain"))
+        await world.submit(asked, payload)
+    restored = Database(f"sqlite:///{backup}")
+    async with opened(chain, restored, tmp_path, wallets=wallets) as world:
+        await world.payments.reconciler.start()
+        with pytest.raises(TransferNotBelieved):
+            await world.submit(asked, payload)
+        older_at_us = await world.payments.journal.older_at_us(asked.asset.network)
+        assert older_at_us is not None and await world.journal() == []
+        later = await world.require()
+        while (await world.payments.chain.head()).timestamp_s <= seconds(older_at_us):
+            chain.funded("1")  # a block
+        await world.submit(later, claimed(chain, payer, later.accepts_v2("onchain")))
+        await world.payments.reconciler.start()
+        assert await world.payments.journal.older_at_us(asked.asset.network) == older_at_us
+    await restored.close()
 
 
 async def test_a_settled_authorisation_is_no_transfer_of_its_payers_own(world: World) -> None:

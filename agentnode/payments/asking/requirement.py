@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger.clock import SECOND_US
@@ -83,6 +83,8 @@ class PaymentRequirement:
     """The node's did, in whose domain payers sign what they say of receipts and transfers."""
     alternatives: tuple[PaymentRequirement, ...] = ()
     """The same price in other tokens, each paid as it can be (`schemes_beside`)."""
+    extensions: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Of x402, as they stand beside the price in version 2."""
 
     def expired(self, now_us: int) -> bool:
         return now_us >= self.expires_at_us
@@ -132,7 +134,7 @@ class PaymentRequirement:
                     *(self.accepts_v2(scheme) for scheme in schemes),
                     *(o.accepts_v2(s) for o in self.alternatives for s in schemes_beside(o.asset) if s in schemes),
                 ],
-                "extensions": dict(extensions or {}),
+                "extensions": dict(extensions or self.extensions),
             }
         said = {"extensions": dict(extensions)} if extensions else {}
         return {"x402Version": 1, "error": error, "accepts": [self._accepts_v1()], **said}

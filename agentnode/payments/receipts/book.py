@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from agentnode.payments.asking.requirement import PaymentRequirement
-from agentnode.payments.errors import PaymentRefused, ReceiptNotBelieved
+from agentnode.payments.errors import PaymentRefused, ReceiptNotBelieved, SettlementPending
 from agentnode.payments.receipts.receipt import RECEIPT_TYP, Receipt, Signer, receipt_claims
 from agentnode.payments.schemes.receipt import AHEAD
 from agentnode.payments.settling.journal import Journal
@@ -24,8 +24,10 @@ from ledger.ids import new_id
 from ledger.money import Asset
 
 _PAGE = 100
-_MADE = select(PaymentReceipt, Settlement.point, Settlement.block_number).join(
-    Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id)
+_MADE = (
+    select(PaymentReceipt, Settlement, PaymentIntent)
+    .join(Settlement, col(Settlement.id) == col(PaymentReceipt.settlement_id))
+    .join(PaymentIntent, col(PaymentIntent.id) == col(PaymentReceipt.payment_id))
 )
 
 
@@ -40,7 +42,7 @@ class ReceiptBook:
         return self._signer.did
 
     async def receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
-        """The one receipt of a settled payment."""
+        """The one receipt of a settled payment. Raises SettlementPending where its block was undone meanwhile."""
         asked = asked.in_token(entry.asset)
         made = Receipt(
             id=new_id("rcpt"),
@@ -57,10 +59,12 @@ class ReceiptBook:
             refundable_until_us=entry.updated_at_us + self._refund_window_s * SECOND_US,
             jws="",
         )
-        claims = receipt_claims(made, self._signer.did, asked.resource, asked.input_hash)
-        made = replace(made, jws=self._signer.sign(claims, RECEIPT_TYP))
+        made = self._signed(made, asked.resource, asked.input_hash)
         try:
             async with self._database.write() as session:
+                settled = await session.get(Settlement, entry.id, with_for_update=True)
+                if settled is None or settled.undone:
+                    raise SettlementPending(asked.payment_id)
                 values = {**vars(made), "amount_atomic": str(made.amount_atomic), "settlement_id": entry.id}
                 values.pop("void")
                 session.add(PaymentReceipt(**values))
@@ -90,8 +94,8 @@ class ReceiptBook:
 
     async def check_remembered(self, receipt: Receipt) -> None:
         """Raises ReceiptNotBelieved where a restored, older database may have forgotten what was spent of it."""
-        mark = await self._journal.mark(receipt.network)
-        if mark is not None and mark.older_at_us is not None and receipt.settled_at_us <= mark.older_at_us:
+        older_at_us = await self._journal.older_at_us(receipt.network)
+        if older_at_us is not None and receipt.settled_at_us <= older_at_us:
             raise ReceiptNotBelieved(receipt.id)
 
     async def next_counter(self, receipt_id: str) -> int:
@@ -115,7 +119,20 @@ class ReceiptBook:
     async def _read(self, asked: Any) -> list[Receipt]:
         async with self._database.read() as session:
             rows = (await session.exec(asked)).all()
-        return [_receipt(row, point, block_number) for row, point, block_number in rows]
+        return [self._receipt(*row) for row in rows]
+
+    def _receipt(self, row: PaymentReceipt, settled: Settlement, intent: PaymentIntent) -> Receipt:
+        """In the block, and by the transaction, that have the transfer now: after a reorganisation those are others."""
+        values = row.model_dump(exclude={"settlement_id"})
+        stands = {"void": settled.undone, "block_number": settled.block_number or row.block_number}
+        made = Receipt(**{**values, "amount_atomic": int(row.amount_atomic), **stands})
+        if made.void or made.tx_hash == settled.tx_hash:
+            return made
+        return self._signed(replace(made, tx_hash=settled.tx_hash), intent.resource, intent.input_hash)
+
+    def _signed(self, made: Receipt, resource: str, input_hash: str) -> Receipt:
+        claims = receipt_claims(made, self._signer.did, resource, input_hash)
+        return replace(made, jws=self._signer.sign(claims, RECEIPT_TYP))
 
     async def _move(self, session: AsyncSession, receipt: Receipt, intent: PaymentIntent) -> None:
         """From the payer's wallet to the operator, and into the purse from which work takes what it comes to."""
@@ -137,10 +154,3 @@ async def check_counter(session: AsyncSession, receipt_id: str, counter: int) ->
 async def _last_counter(session: AsyncSession, receipt_id: str) -> int:
     highest = select(func.max(col(Delivery.counter))).where(Delivery.receipt_id == receipt_id)
     return (await session.exec(highest)).one() or 0
-
-
-def _receipt(row: PaymentReceipt, point: str, block_number: int | None) -> Receipt:
-    """The block is the one that has the transfer now: after a reorganisation that is another."""
-    values = row.model_dump(exclude={"settlement_id"})
-    stands = {"void": point != "confirmed", "block_number": block_number or row.block_number}
-    return Receipt(**{**values, "amount_atomic": int(row.amount_atomic), **stands})

@@ -146,7 +146,8 @@ class Refunds:
         """What was granted is owed until it is paid: one that failed, such as for lack of money, is tried again."""
         asked = select(Settlement).join(Refund, col(Refund.settlement_id) == col(Settlement.id))
         async with self._database.read() as session:
-            failed = (await session.exec(asked.where(Settlement.point == "failed"))).all()
+            unpaid = col(Settlement.point).in_(("failed", "reorged"))
+            failed = (await session.exec(asked.where(unpaid, Settlement.failure != ""))).all()
         for entry in failed:
             await self._journal.plan_again(entry)
 

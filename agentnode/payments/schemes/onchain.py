@@ -17,7 +17,7 @@ from agentnode.payments.errors import AssetMismatch, PaymentRefused, TransferMis
 from agentnode.payments.schemes.payload import SentPayment, inner_of
 from agentnode.payments.settling.journal import Mined
 from ledger.clock import seconds
-from trust.chain_records import TxReceipt, authorizations, transfers
+from trust.chain_records import TxReceipt, direct_transfers
 from trust.signatures import eip712
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
@@ -58,6 +58,8 @@ class DirectTransfer:
     amount_atomic: int
     mined: Mined
     mined_at_s: int
+    claim: Mapping[str, str]
+    """What the sender signed: `{payment_id, authority, signature}`."""
 
     scheme = "onchain"
     valid_before_s = _NEVER_CLOSES_S
@@ -86,20 +88,6 @@ def claim_of(tx_hash: Any, signature: Any) -> TransferClaim:
 def claimed_id(asked: PaymentRequirement) -> str:
     """What the sender names in its signature."""
     return asked.payment_id or asked.quote_id
-
-
-def direct_transfers(receipt: TxReceipt, token: str, payee: str) -> Mapping[str, int]:
-    """By sender, what it moved to the payee: not under an authorisation (EIP-3009), which pays for something else."""
-    authorized = set()
-    for end in authorizations(receipt, token):
-        made = receipt.authorized(token, end.authorizer, end.nonce)
-        if end.outcome == "used" and made is not None:
-            authorized.add(made.log_index)
-    sent: dict[str, int] = {}
-    for each in transfers(receipt, token):
-        if each.payee == payee.lower() and each.log_index not in authorized and each.amount_atomic:
-            sent[each.sender] = sent.get(each.sender, 0) + each.amount_atomic
-    return sent
 
 
 def senders(receipt: TxReceipt, asked: PaymentRequirement) -> Mapping[str, int]:

@@ -7,9 +7,8 @@ from typing import Any
 from sqlmodel import col, select
 
 from agentnode.payments.settling.journal import Journal, Mined
-from agentnode.payments.shares import shares
-from agentnode.payments.tables import UNPAID_POINTS, JournalMark, PaymentIntent, PaymentReceipt, Settlement
-from ledger.accounts import OPERATOR, move
+from agentnode.payments.shares import book_again
+from agentnode.payments.tables import UNPAID_POINTS, JournalMark, Settlement
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
 
@@ -55,17 +54,30 @@ class Ends:
             session.add(entry)
         self._journal.point("unclaimed")
 
-    async def searched(self, network: str, block: int, older: bool = False) -> int:
-        """Up to this block the chain was searched; `older` where this database has forgotten what was. The beat."""
+    async def searched(self, network: str, block: int, older: bool = False, kept: int = 0) -> int:
+        """Up to this block the chain was searched; `older` where this database has forgotten what was. The next beat,
+        which is later than what the data folder has `kept`."""
         async with self._database.write() as session:
-            mark = await session.get(JournalMark, network) or JournalMark(network=network, searched_block=block)
+            mark = await session.get(JournalMark, network, with_for_update=True)
+            mark = mark or JournalMark(network=network, searched_block=block)
             mark.searched_block = max(mark.searched_block, block)
-            mark.beat += 1
+            mark.beat = max(mark.beat, kept) + 1
             if older:
                 mark.older_at_us = self._clock.now_us()
             session.add(mark)
             beat = mark.beat
         self._journal.point("searched")
+        return beat
+
+    async def beat(self, network: str) -> int:
+        """The next beat; 0 where none was counted yet."""
+        async with self._database.write() as session:
+            mark = await session.get(JournalMark, network, with_for_update=True)
+            if mark is None:
+                return 0
+            mark.beat += 1
+            beat = mark.beat
+        self._journal.point("beat")
         return beat
 
     async def _change(self, entry: Settlement, name: str, **values: Any) -> bool:
@@ -75,7 +87,7 @@ class Ends:
                 return False
             if row.point in UNPAID_POINTS and name == "confirmed" and await self._paid_by_another(session, row):
                 values |= {"payment_id": "", "failure": PAID_TWICE}
-            await self._book(session, row, name)
+            await book_again(session, row, name, self._clock.now_us())
             for column, value in {**values, "updated_at_us": self._clock.now_us()}.items():
                 setattr(row, column, value)
         self._journal.tell(row)
@@ -95,16 +107,3 @@ class Ends:
             col(Settlement.point).not_in(UNPAID_POINTS),
         )
         return bool(row.payment_id) and (await session.exec(others)).first() is not None
-
-    async def _book(self, session: AsyncSession, row: Settlement, name: str) -> None:
-        """What was received by a receipt comes back with the block that undid it, and goes again with the next."""
-        if {row.point, name} != {"confirmed", "reorged"}:
-            return
-        received = (await session.exec(select(PaymentReceipt).where(PaymentReceipt.settlement_id == row.id))).first()
-        intent = await session.get(PaymentIntent, row.payment_id)
-        if received is None or intent is None:
-            return
-        theirs = f"wallet:{row.payer}"
-        for ours, usd_nanos in shares(intent, received.id, int(row.amount_atomic)):
-            from_account, to_account = (ours, theirs) if name == "reorged" else (theirs, ours)
-            move(session, OPERATOR, "settlement", from_account, to_account, usd_nanos, self._clock.now_us())

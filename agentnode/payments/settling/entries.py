@@ -160,6 +160,11 @@ class Entries:
         async with self._database.read() as session:
             return await session.get(JournalMark, network)
 
+    async def older_at_us(self, network: str) -> int | None:
+        """When it was seen that this database is a restored, older one: what it forgot happened before that."""
+        mark = await self.mark(network)
+        return mark.older_at_us if mark is not None else None
+
     async def marks(self) -> Sequence[JournalMark]:
         async with self._database.read() as session:
             return (await session.exec(select(JournalMark).order_by(JournalMark.network))).all()

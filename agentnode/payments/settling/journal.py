@@ -1,10 +1,11 @@
 """The settlement journal: written before anything leaves, so that after a crash the world can be asked what happened.
 
-    planned -> signed -> broadcast -> confirmed <-> reorged
+    planned -> signed -> broadcast -> confirmed <-> reorged -> planned
        ^---------+            +-----> failed -> abandoned
 
 `failed`: nothing of ours moves it any more; while its window is open anybody may, and the same payload is planned
-again. `abandoned`: the window has closed and the chain says unused. `reorged`: it was confirmed, and its block undone.
+again. `abandoned`: the window has closed and the chain says unused. `reorged`: it was confirmed, and its block undone;
+it is planned again where what was sent for it can never be mined, and stays `reorged` where that fails too.
 Every point is durable before the next step begins. `on_point` hears each name; crash tests kill the process there.
 """
 
@@ -22,6 +23,7 @@ from sqlmodel import col, select
 
 from agentnode.payments.errors import PaymentRefused, QuoteExpired
 from agentnode.payments.settling.entries import Entries, Offered, attempts_in
+from agentnode.payments.shares import book_again
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement, SettlementAttempt
 from ledger.clock import SECOND_US, Clock
 from ledger.database import AsyncSession, Database
@@ -40,7 +42,10 @@ _Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Carriage:
-    """Who carries a settlement: our own queue, or the facilitator at `via`, which is given `handed["body"]`."""
+    """Who carries a settlement: our own queue, or the facilitator at `via`, which is given `handed["body"]`.
+
+    Nobody carries a transfer that its sender made; `handed["claim"]` is what it signed.
+    """
 
     via: str = ""
     handed: dict[str, Any] | None = None
@@ -141,12 +146,18 @@ class Journal(Entries):
         return [entries[one] for one in asked]
 
     async def plan_again(self, entry: Settlement) -> Settlement:
-        """A failed entry anew, as it was: what was sent for it may have been mined since. Raises QuoteExpired."""
+        """One that failed or was reorged, anew as it was: what was sent for it may have been mined since.
+
+        Raises QuoteExpired.
+        """
         async with self._database.write() as session:
-            await self._refuse_closed(session, entry.payment_id)
+            if entry.point in UNPAID_POINTS:
+                await self._refuse_closed(session, entry.payment_id)
             row = await self._locked(session, entry)
-            if row.point in UNPAID_POINTS and (row.seq, row.payment_id) == (entry.seq, entry.payment_id):
+            stands = (row.seq, row.payment_id) == (entry.seq, entry.payment_id)
+            if row.point in (*UNPAID_POINTS, "reorged") and stands:
                 await self._replan(session, row)
+                row.gas = None  # it was tried long ago
         self._begins(row)
         self.point("planned")
         return row
@@ -213,25 +224,27 @@ class Journal(Entries):
         async with self._database.write() as session:
             rows = await self._taken(session, [entry for entry, _ in found], claim)
             for entry, mined in found:
+                await book_again(session, rows[entry.id], "confirmed", self._clock.now_us())
                 self._set(rows[entry.id], entry, **self.moved(mined))
         for entry, _ in found:
             self.tell(entry)
         self._points("confirmed", len(found))
 
     async def failed(self, entry: Settlement, claim: Claim, failure: str) -> None:
-        async with self._database.write() as session:
-            rows = await self._taken(session, [entry], claim)
-            self._set(rows[entry.id], entry, point="failed", failure=failure, look_at_us=self._first_look_us())
-        self.tell(entry)
-        self.point("failed")
+        await self._unpaid(entry, claim, "failed", failure, self._first_look_us())
 
     async def abandoned(self, entry: Settlement, claim: Claim, failure: str) -> None:
         """Its window has closed and the chain says unused: it never moves money."""
+        await self._unpaid(entry, claim, "abandoned", failure, None)
+
+    async def _unpaid(self, entry: Settlement, claim: Claim, name: str, failure: str, look_at_us: int | None) -> None:
+        """What was delivered for one whose block was undone is no other payment's to buy."""
+        point = "reorged" if entry.was_confirmed else name
         async with self._database.write() as session:
             rows = await self._taken(session, [entry], claim)
-            self._set(rows[entry.id], entry, point="abandoned", failure=failure, look_at_us=None)
+            self._set(rows[entry.id], entry, point=point, failure=failure, look_at_us=look_at_us)
         self.tell(entry)
-        self.point("abandoned")
+        self.point(name)
 
     async def ended(self, entry: Settlement, timeout_s: float) -> Settlement | None:
         """The entry, as it was just read, once it has reached an end, in this process or another.
@@ -339,8 +352,8 @@ class Journal(Entries):
         """The block from which its transfer is looked for stays the first: what was sent then may still be mined."""
         row.point, row.failure, row.tries, row.look_at_us = "planned", "", 0, None
         row.account_nonce, row.tx_hash, row.updated_at_us = None, "", self._clock.now_us()
-        if row.handed is not None:
-            row.handed = {**row.handed, "tried": []}
+        if row.via:
+            row.handed = {**(row.handed or {}), "tried": []}
         for attempt in await attempts_in(session, [row.id]):
             await session.delete(attempt)
 

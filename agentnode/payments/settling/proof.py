@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from agentnode.payments.schemes.onchain import direct_transfers
 from agentnode.payments.settling.journal import Mined
 from agentnode.payments.tables import Settlement
 from ledger.clock import Clock, seconds
 from trust.chain import ChainView
-from trust.chain_records import TxReceipt
+from trust.chain_records import TxReceipt, direct_transfers
 
 
 class Unclear(Exception):

@@ -67,15 +67,16 @@ class Reconciler:
         """Before paid work is served: what was paid to this node and is not in its journal. Raises ChainUnavailable.
 
         A database that was restored from an older copy has forgotten payments. The chain has not; and what the chain
-        does not know, such as spent receipts, is not believed from then on (`ReceiptBook.check_remembered`).
+        does not know, such as spent receipts and claimed transfers, is not believed from then on
+        (`Entries.older_at_us`).
         """
         network = self._asset.network
         # Before the mark, which another process may move on meanwhile.
         kept = await asyncio.to_thread(self._witness.last)
         mark = await self._journal.mark(network)
         if mark is not None and kept > mark.beat:
-            _log.warning("the database is older than its data folder: what receipts had left is not believed")
-            await self._ends.searched(network, mark.searched_block, older=True)
+            _log.warning("the database is older than its data folder: receipts and transfers are not believed")
+            await self._ends.searched(network, mark.searched_block, older=True, kept=kept)
         await self._search()
 
     async def tick(self) -> None:
@@ -102,7 +103,7 @@ class Reconciler:
     async def _looked(self, entry: Settlement) -> None:
         try:
             await self._look(entry)
-        except (Unavailable, Unclear) as silence:
+        except (Unavailable, Unclear, RpcRefused) as silence:
             _log.warning("settlement %s stays as it is: %s", entry.id, silence)
             await self._ends.looked(entry, self._clock.now_us() + _LEAST_LOOK_US)
 
@@ -122,7 +123,7 @@ class Reconciler:
         elif await proof.closed(entry):
             await self._end(entry)
         else:
-            if entry.point == "reorged":
+            if entry.point == "reorged" and not entry.failure:
                 await self._send_again(entry)
             await self._ends.looked(entry, self._next_look_us(entry, _WATCHED_FOR_US))
         return None
@@ -139,7 +140,15 @@ class Reconciler:
         return None if age_us >= until_us else self._clock.now_us() + min(max(age_us, _LEAST_LOOK_US), _MOST_LOOK_US)
 
     async def _send_again(self, entry: Settlement) -> None:
-        """The same bytes: they pay once, under the account nonce that the reorganisation has freed."""
+        """The same bytes, under the account nonce that the reorganisation has freed.
+
+        Where another transaction has that nonce by now, or none was ever ours, it is planned anew. Of what somebody
+        else had sent before it came here the call is not known: nothing of ours can pay it.
+        """
+        if entry.account_nonce is None or await self._broadcaster.mined_count(entry.sender) > entry.account_nonce:
+            if entry.call_data:
+                await self._journal.plan_again(entry)
+            return
         for attempt in await self._journal.attempts(entry):
             try:
                 await self._broadcaster.send(attempt.raw_tx)

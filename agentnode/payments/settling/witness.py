@@ -1,11 +1,13 @@
 """What the data folder remembers of the database: a count, so that a database restored from a copy is seen to be older.
 
-Receipts leave no trace on the chain when they are spent, so the chain cannot say what such a database has forgotten.
+Receipts leave no trace on the chain when they are spent, nor transfers when they are claimed, so the chain cannot say
+what such a database has forgotten.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
 
@@ -23,6 +25,10 @@ class Witness:
         return 0
 
     def write(self, beat: int) -> None:
-        written = self._path.with_suffix(f".{os.getpid()}")
-        written.write_text(str(beat))
-        written.replace(self._path)
+        """Nothing where a later one stands there: processes write in any order."""
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if beat > self.last():
+                written = self._path.with_suffix(f".{os.getpid()}")
+                written.write_text(str(beat))
+                written.replace(self._path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from agentnode.payments.asking.offer_receipt import SignedTerms
 from agentnode.payments.asking.requirement import Offer, PaymentRequirement, Terms
 from agentnode.payments.errors import PaymentRefused, PaymentUnknown
 from agentnode.payments.receipts.book import ReceiptBook
@@ -37,7 +39,9 @@ class TaskGate:
         terms: Terms,
         spend: Spend,
         events: Events,
+        signed_terms: SignedTerms | None,
     ) -> None:
+        """`signed_terms` signs what is asked, where that is wanted."""
         self._intents = intents
         self._clock = clock
         self._journal = journal
@@ -49,6 +53,7 @@ class TaskGate:
         self._terms = terms
         self._spend = spend
         self._events = events
+        self._signed_terms = signed_terms
 
     async def require(self, task_id: str, offer: Offer) -> PaymentRequirement:
         """Price a task once: asked again, the same requirement stands."""
@@ -67,11 +72,11 @@ class TaskGate:
             max_timeout_s=self._terms.max_timeout_s,
             price_version=offer.price_version,
         )
-        return self._intents.asked(await self._intents.open(asked, fills_purse=False))
+        return self._signed(self._intents.asked(await self._intents.open(asked, fills_purse=False)))
 
     async def requirement(self, task_id: str) -> PaymentRequirement | None:
         intent = await self._intents.of_task(task_id)
-        return self._intents.asked(intent) if intent else None
+        return self._signed(self._intents.asked(intent)) if intent else None
 
     async def submit(self, task_id: str, payload: Any) -> Receipt:
         """Take a payment for a task, by any scheme; the same again is answered as before.
@@ -146,7 +151,7 @@ class TaskGate:
             raise PaymentUnknown(f"there is no payment {payment_id}")
         entry = await self._journal.of_payment(payment_id)
         answer: dict[str, Any] = {"payment_id": payment_id, "task_id": intent.task_id, "status": intent.status}
-        if entry is not None and entry.point == "reorged":
+        if entry is not None and entry.undone:
             answer["status"] = "reorged"
         if entry is not None:
             answer["settlement"] = {
@@ -157,6 +162,9 @@ class TaskGate:
             }
         answer["receipts"] = [receipt.as_x402(2) for receipt in await self.receipts(intent.task_id)]
         return answer
+
+    def _signed(self, asked: PaymentRequirement) -> PaymentRequirement:
+        return replace(asked, extensions=self._signed_terms.offered(asked)) if self._signed_terms else asked
 
     async def _take_transfer(self, intent: PaymentIntent, asked: PaymentRequirement, claim: TransferClaim) -> Receipt:
         """The same claim again is answered without the chain: who knows the task's id knows what it bought."""
