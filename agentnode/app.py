@@ -67,7 +67,7 @@ async def build_on(ground: Ground) -> FastAPI:
     if paid:
         calls = Calls(database, clock)
         proofs = Evidence(
-            clock, keys, paid.chain, paid.asset, calls, authority, paid.task_gate, paid.journal, ground.events
+            clock, keys, paid.chain, paid.assets, calls, authority, paid.task_gate, paid.journal, ground.events
         )
 
     @contextlib.asynccontextmanager

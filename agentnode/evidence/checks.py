@@ -31,7 +31,7 @@ def equal(name: str, said: object, found: object) -> None:
         raise Broken(f"{name} says {said}, and it is {found}")
 
 
-def check(line: Line, claim: str, hold: Callable[..., None], *facts: Any) -> Check:
+def check(line: Line, claim: str, hold: Callable[..., object], *facts: Any) -> Check:
     """Runs one check. What a stranger's bundle can make it raise is a failed check, never a crash."""
     try:
         hold(*facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from agentnode.evidence.bundle import Signer, seal
 from agentnode.evidence.transfers import raw_from_rpc
 from agentnode.payments import Journal, Receipt, TaskGate
+from agentnode.payments.tables import Settlement
 from ledger.clock import Clock
 from ledger.errors import NotFound
 from ledger.events import EconomicEvent, Events
@@ -57,7 +59,7 @@ class Evidence:
         clock: Clock,
         signer: Signer,
         chain: ChainView,
-        asset: Asset,
+        assets: Sequence[Asset],
         calls: Hires,
         mandates: Mandates,
         gate: TaskGate,
@@ -67,7 +69,8 @@ class Evidence:
         self._clock = clock
         self._signer = signer
         self._chain = chain
-        self._asset = asset
+        self._asset = assets[0]
+        self._assets = {asset.address.lower(): asset for asset in assets}
         self._calls = calls
         self._mandates = mandates
         self._gate = gate
@@ -85,9 +88,8 @@ class Evidence:
         lines: Lines = []
         if call.mandate_id:
             lines += await self._authority(tenant_id, call.mandate_id, call.use_id)
-        lines.append(
-            self._payment(call.nonce, call.amount_usd_nanos, call.payer, call.payee, call.amount_atomic, call.tx_hash)
-        )
+        paid = (call.payer, call.payee, call.amount_atomic, call.tx_hash)
+        lines.append(_payment(self._asset, "exact", call.nonce, call.amount_usd_nanos, *paid))
         lines.append(await self._transaction(call.tx_hash))
         if call.receipt:
             lines.append({"kind": "receipt", "issuer": jws.claimed_signer(call.receipt), "jws": call.receipt})
@@ -98,14 +100,17 @@ class Evidence:
     async def of_task(self, task_id: str) -> bytes:
         """The seller's side of a paid task: payment, transaction, receipt, and the events that carry its revenue.
 
-        Raises NotFound where the task was not paid.
+        Raises NotFound where the task was not paid, or not by a transfer of its own.
         """
         receipts = await self._gate.receipts(task_id)
         if not receipts:
             raise NotFound(f"no payment was received for {task_id}")
         lines: Lines = []
         for receipt in receipts:
-            lines += await self._received(receipt)
+            entry = await self._journal.of_payment(receipt.payment_id)
+            if entry is None:
+                raise NotFound(f"{task_id} was paid by what {receipt.id} had left, and no transfer is its own")
+            lines += await self._received(receipt, entry)
         lines += [event_line(event) for event in await self._events.of_task(task_id) if event.revenue_usd_nanos]
         return seal(lines, self._signer, self._clock.now_us(), receipts[0].settled_at_us)
 
@@ -113,33 +118,19 @@ class Evidence:
         signed = await self._mandates.evidence(tenant_id, mandate_id, use_id)
         return [{"kind": "mandate", **signed["mandate"]}, {"kind": "mandate_use", **signed["use"]}]
 
-    async def _received(self, receipt: Receipt) -> Lines:
-        price = self._asset.nanos_from_atomic(receipt.amount_atomic)
-        atomic = str(receipt.amount_atomic)
+    async def _received(self, receipt: Receipt, entry: Settlement) -> Lines:
+        """A transfer of the payer's own may be of more than the price; the claim that it signed says what it is for."""
+        asset, asked = self._assets[receipt.asset], await self._gate.requirement(receipt.task_id)
+        assert asked is not None, "what has a receipt had a price"
+        price = asset.nanos_from_atomic(asked.amount_atomic)
+        paid = (receipt.payer, receipt.payee, str(receipt.amount_atomic), receipt.tx_hash)
+        claim = (entry.handed or {}).get("claim")
         return [
-            self._payment(receipt.payment_id, price, receipt.payer, receipt.payee, atomic, receipt.tx_hash),
+            _payment(asset, entry.scheme, receipt.payment_id, price, *paid),
             await self._transaction(receipt.tx_hash),
+            *([{"kind": "claim", "tx_hash": receipt.tx_hash, **claim}] if claim else []),
             {"kind": "receipt", "issuer": jws.claimed_signer(receipt.jws), "jws": receipt.jws},
         ]
-
-    def _payment(
-        self, payment_id: str, price_usd_nanos: int, payer: str, payee: str, amount_atomic: str, tx_hash: str
-    ) -> dict[str, Any]:
-        return {
-            "kind": "payment",
-            "payment_id": payment_id,
-            "price_usd_nanos": str(price_usd_nanos),
-            "network": self._asset.network,
-            "asset": self._asset.address.lower(),
-            "name": self._asset.name,
-            "version": self._asset.version,
-            "decimals": self._asset.decimals,
-            "usd_nanos_per_token": str(self._asset.usd_nanos_per_token),
-            "payer": payer,
-            "payee": payee,
-            "amount_atomic": amount_atomic,
-            "tx_hash": tx_hash,
-        }
 
     async def _transaction(self, tx_hash: str) -> dict[str, Any]:
         sent, receipt = await self._chain.transaction(tx_hash), await self._chain.receipt(tx_hash)
@@ -156,6 +147,34 @@ class Evidence:
             "raw": raw,
             "receipt": receipt.as_rpc(),
         }
+
+
+def _payment(
+    asset: Asset,
+    scheme: str,
+    payment_id: str,
+    price_usd_nanos: int,
+    payer: str,
+    payee: str,
+    amount_atomic: str,
+    tx_hash: str,
+) -> dict[str, Any]:
+    return {
+        "kind": "payment",
+        "scheme": scheme,
+        "payment_id": payment_id,
+        "price_usd_nanos": str(price_usd_nanos),
+        "network": asset.network,
+        "asset": asset.address.lower(),
+        "name": asset.name,
+        "version": asset.version,
+        "decimals": asset.decimals,
+        "usd_nanos_per_token": str(asset.usd_nanos_per_token),
+        "payer": payer,
+        "payee": payee,
+        "amount_atomic": amount_atomic,
+        "tx_hash": tx_hash,
+    }
 
 
 def _signed(kind: str, kept: str) -> Lines:

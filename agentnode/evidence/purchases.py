@@ -9,7 +9,16 @@ from typing import Any
 
 from agentnode.evidence.bundle import Bundle, Line
 from agentnode.evidence.checks import Broken, Check, check, equal
-from agentnode.evidence.transfers import SignedCall, Transfer, payer_who_signed, read_transaction, read_transfers
+from agentnode.evidence.claims import OwnTransfer, check_sender, own_payments, read_own
+from agentnode.evidence.transfers import (
+    Sent,
+    SignedCall,
+    Transfer,
+    payer_who_signed,
+    read_sent,
+    read_transaction,
+    read_transfers,
+)
 from ledger.errors import AgentNodeError
 from trust.signatures import didkey, jws
 
@@ -17,12 +26,17 @@ RECEIPT_TYP = "x402-receipt+jwt"
 
 _NONCE = re.compile(r"0x[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
 
-Calls = dict[str, SignedCall]
+Calls = dict[str, SignedCall | OwnTransfer]
 
 
 def check_purchases(bundle: Bundle, calls: Calls, chain_asked: bool) -> Iterator[Check]:
     yield check(bundle.manifest, "it has a payment with its transaction and its event", _proves_one, bundle, calls)
+    own = own_payments(bundle)
     for line in bundle.of("transaction"):
+        if payment := own.get(str(line.object.get("hash"))):
+            yield check(line, "it has this hash", _own_hash, line.object)
+            yield check(line, "the log in its receipt has the payer's own Transfer", read_own, line.object, payment)
+            continue
         yield check(line, "it has this hash and calls transferWithAuthorization", _hash, line.object)
         yield check(line, "the log in its receipt has the very Transfer that it calls for", _logged, line.object)
     for line in bundle.of("payment"):
@@ -39,10 +53,11 @@ def check_purchases(bundle: Bundle, calls: Calls, chain_asked: bool) -> Iterator
 
 def calls_in(bundle: Bundle) -> Calls:
     """The transactions that can be read, by hash; a damaged one is reported by its own check."""
-    calls = []
+    own, calls = own_payments(bundle), list[SignedCall | OwnTransfer]()
     for line in bundle.of("transaction"):
         with contextlib.suppress(Exception):
-            calls.append(read_transaction(str(line.object.get("raw"))))
+            payment = own.get(str(line.object.get("hash")))
+            calls.append(read_own(line.object, payment) if payment else read_transaction(str(line.object.get("raw"))))
     return {call.tx_hash: call for call in calls}
 
 
@@ -72,6 +87,12 @@ def _hash(entry: dict[str, Any]) -> None:
     _on_network(entry.get("network"), call)
 
 
+def _own_hash(entry: dict[str, Any]) -> None:
+    sent = read_sent(str(entry.get("raw")))
+    equal("hash", entry.get("hash"), sent.tx_hash)
+    _on_network(entry.get("network"), sent)
+
+
 def _logged(entry: dict[str, Any]) -> None:
     call = read_transaction(str(entry.get("raw")))
     receipt = entry.get("receipt")
@@ -89,6 +110,8 @@ def _paid(payment: dict[str, Any], bundle: Bundle, calls: Calls) -> None:
     equal("the transfer agreed", agreed, call.transfer)
     _on_network(payment["network"], call)
     worth = int(payment["amount_atomic"]) * int(payment["usd_nanos_per_token"]) // 10 ** int(payment["decimals"])
+    if isinstance(call, OwnTransfer) and worth > int(payment["price_usd_nanos"]):
+        worth = int(payment["price_usd_nanos"])  # what is over is in the receipt's purse
     equal("price_usd_nanos", int(payment["price_usd_nanos"]), worth)
     if _NONCE.fullmatch(payment["payment_id"]):
         equal("payment_id", payment["payment_id"].lower(), call.nonce)
@@ -100,6 +123,8 @@ def _paid(payment: dict[str, Any], bundle: Bundle, calls: Calls) -> None:
 def _signed(line: Line, calls: Calls, chain_asked: bool) -> Check:
     """A key's signature is checked here; what a contract takes for its owner's, only its chain can tell."""
     call = calls.get(str(line.object.get("tx_hash")))
+    if isinstance(call, OwnTransfer):
+        return check_sender(line, call, chain_asked)
     if call is not None and len(call.signature) != 65:
         claim = "the payer is a contract, whose signature can only be confirmed on the chain"
         return Check(line.number, line.kind, claim, chain_asked, "" if chain_asked else "--rpc URL asks it")
@@ -108,6 +133,7 @@ def _signed(line: Line, calls: Calls, chain_asked: bool) -> Check:
 
 def _payer_signed(payment: dict[str, Any], calls: Calls) -> None:
     call = _call_of(payment["tx_hash"], calls)
+    assert isinstance(call, SignedCall), "another transfer is looked at otherwise"
     network, chain_id = str(payment["network"]).split(":")
     equal("network", network, "eip155")
     signer = payer_who_signed(call, payment["name"], payment["version"], int(chain_id))
@@ -178,14 +204,14 @@ def _receipt_id(entry: dict[str, Any]) -> Any:
         return None
 
 
-def _call_of(tx_hash: object, calls: Calls) -> SignedCall:
+def _call_of(tx_hash: object, calls: Calls) -> SignedCall | OwnTransfer:
     call = calls.get(str(tx_hash))
     if call is None:
         raise Broken("its transaction is not in the bundle, or cannot be read offline")
     return call
 
 
-def _on_network(network: object, call: SignedCall) -> None:
+def _on_network(network: object, call: SignedCall | OwnTransfer | Sent) -> None:
     # The oldest form of a transaction names no chain; the payer's signature does.
     if call.chain_id is not None:
         equal("network", network, f"eip155:{call.chain_id}")

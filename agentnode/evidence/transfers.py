@@ -55,30 +55,49 @@ class SignedCall:
     signature: bytes
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A signed transaction: who sent it, and which contract it calls. Addresses in lower case."""
+
+    tx_hash: str
+    sender: str
+    chain_id: int | None
+    to: str
+    data: bytes
+
+
 class NotADirectCall(ValueError):
     """The transaction moves money inside another contract's call, or none."""
 
 
-def read_transaction(raw_tx: str) -> SignedCall:
-    """Decodes and recovers a raw transaction of any type.
-
-    Raises NotADirectCall where it calls something else, and ValueError where it is no transaction.
-    """
-    from eth_abi.abi import decode
+def read_sent(raw_tx: str) -> Sent:
+    """Decodes and recovers a raw transaction of any type. Raises ValueError where it is none."""
     from eth_account import Account
     from eth_utils.crypto import keccak
 
     raw = read_data(raw_tx)
     chain_id, to, data = _target(raw)
-    types = _SELECTORS.get(data[:4])
+    sender = str(Account.recover_transaction(raw)).lower()
+    return Sent("0x" + keccak(raw).hex(), sender, chain_id, "0x" + to.hex(), data)
+
+
+def read_transaction(raw_tx: str) -> SignedCall:
+    """The authorised transfer that a raw transaction calls for.
+
+    Raises NotADirectCall where it calls something else, and ValueError where it is no transaction.
+    """
+    from eth_abi.abi import decode
+
+    sent = read_sent(raw_tx)
+    types = _SELECTORS.get(sent.data[:4])
     if types is None:
         raise NotADirectCall("it does not call transferWithAuthorization itself, and cannot be read offline")
-    sender, payee, value, valid_after, valid_before, nonce, *signed = decode(types, data[4:])
+    sender, payee, value, valid_after, valid_before, nonce, *signed = decode(types, sent.data[4:])
     return SignedCall(
-        tx_hash="0x" + keccak(raw).hex(),
-        broadcaster=str(Account.recover_transaction(raw)).lower(),
-        chain_id=chain_id,
-        transfer=Transfer("0x" + to.hex(), sender.lower(), payee.lower(), int(value)),
+        tx_hash=sent.tx_hash,
+        broadcaster=sent.sender,
+        chain_id=sent.chain_id,
+        transfer=Transfer(sent.to, sender.lower(), payee.lower(), int(value)),
         valid_after_s=int(valid_after),
         valid_before_s=int(valid_before),
         nonce="0x" + nonce.hex(),

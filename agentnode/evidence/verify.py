@@ -11,6 +11,7 @@ from typing import Any
 from agentnode.evidence.authority import check_authority
 from agentnode.evidence.bundle import BUNDLE_TYP, Bundle, digest
 from agentnode.evidence.checks import Broken, Check, check, equal
+from agentnode.evidence.claims import check_claims
 from agentnode.evidence.purchases import calls_in, check_purchases
 from agentnode.evidence.terms import check_terms
 from ledger.errors import AgentNodeError
@@ -26,6 +27,7 @@ def verify(bundle: Bundle, *, chain_asked: bool = False) -> list[Check]:
     return [
         *_form(bundle),
         *check_purchases(bundle, calls, chain_asked),
+        *check_claims(bundle, chain_asked),
         *check_terms(bundle),
         *check_authority(bundle, calls),
     ]

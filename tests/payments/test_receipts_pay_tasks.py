@@ -176,4 +176,5 @@ def test_over_a2a_a_task_that_failed_pays_the_next_one(failing: NodeProcess) -> 
     )
     receipts = done["status"]["message"]["metadata"]["x402.payment.receipts"]
     assert [each["transaction"] for each in receipts] == [settled["transaction"]]
+    assert "no transfer is its own" in failing.http.get(f"/api/v2/evidence/tasks/{again['id']}").text
     assert chain.usdc().functions.balanceOf(payer.address).call() == 990_000

@@ -121,6 +121,7 @@ def test_a_stranger_can_check_the_bundle_offline_and_on_the_chain(story: Story) 
     """`agentnode verify` re-derives transaction, log, amount, receipt and mandate, and says which of the two it did."""
     offline = _verify(story.proof)
     assert offline.returncode == 0, offline.stdout
+    assert "its issuer offered the very price that was paid" in offline.stdout
     assert "was not asked" in offline.stdout
     online = _verify(story.proof, "--rpc", story.chain.url)
     assert online.returncode == 0, online.stdout
