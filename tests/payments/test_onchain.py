@@ -24,7 +24,7 @@ from agentnode.payments.errors import (
     TransferUnmined,
 )
 from ledger.accounts import receipt_budget
-from ledger.clock import seconds
+from ledger.clock import SystemClock, seconds
 from ledger.database import Database
 from ledger.movements import Movement
 from ledger.spend import BudgetRow
@@ -116,6 +116,9 @@ async def test_a_restored_older_database_takes_no_transfer_twice(
             source.execute("VACUUM INTO ?", [str(backup)])
         payload = claimed(chain, payer, asked.accepts_v2("onchain"))
         await world.submit(asked, payload)
+        mined_at_s = (await world.payments.chain.head()).timestamp_s
+    while seconds(SystemClock().now_us()) <= mined_at_s:
+        await asyncio.sleep(0.05)  # blocks tell no less than seconds
     restored = Database(f"sqlite:///{backup}")
     async with opened(chain, restored, tmp_path, wallets=wallets) as world:
         await world.payments.reconciler.start()
@@ -124,8 +127,6 @@ async def test_a_restored_older_database_takes_no_transfer_twice(
         older_at_us = await world.payments.journal.older_at_us(asked.asset.network)
         assert older_at_us is not None and await world.journal() == []
         later = await world.require()
-        while (await world.payments.chain.head()).timestamp_s <= seconds(older_at_us):
-            chain.funded("1")  # a block
         await world.submit(later, claimed(chain, payer, later.accepts_v2("onchain")))
         await world.payments.reconciler.start()
         assert await world.payments.journal.older_at_us(asked.asset.network) == older_at_us

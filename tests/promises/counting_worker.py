@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from agentnode.a2a import Skill, Skills, TaskRuntime, sold
-from agentnode.a2a.gate import Gate
 from agentnode.ground import ground_on
+from agentnode.payments import TaskGate
 from agentnode.payments.assembly import PAYEE_WALLET, SENDER_WALLET, open_payments
 from agentnode.sell import skills_in
 from agentnode.settings import load
@@ -54,7 +54,7 @@ def _free(database: Database, clock: SystemClock) -> tuple[None, Vault, asyncio.
 
 async def _paid(
     database: Database, clock: SystemClock, owner: str, folder: str, chain_url: str
-) -> tuple[Gate, Vault, asyncio.Future[None]]:
+) -> tuple[TaskGate, Vault, asyncio.Future[None]]:
     keys, wallets = NodeKeys.open(Path(folder) / "keys", "test"), OpenWallets()
     wallets.put(SENDER_WALLET, "0x" + "a1" * 32)
     wallets.put(PAYEE_WALLET, "0x" + "a2" * 32)

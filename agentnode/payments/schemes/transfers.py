@@ -93,7 +93,7 @@ class Transfers:
         """The chain shows what it moved, and not what it has bought."""
         older_at_us = await self._journal.older_at_us(sent.network)
         known = await self._journal.of_authorization(sent) is not None
-        if older_at_us is not None and not known and sent.mined_at_s <= seconds(older_at_us):
+        if older_at_us is not None and not known and sent.mined_at_s < seconds(older_at_us):
             raise TransferNotBelieved(sent.nonce)
 
     async def _signed(self, payer: str, claim: TransferClaim, asked: PaymentRequirement) -> dict[str, str] | None:
