@@ -96,7 +96,6 @@ class Payments:
             (5, self.reconciler.tick),
             (60, self.routes.refresh),
             (60, self.refunds.go_on),
-            (600, self.intents.receipt_left),
             (600, self.intents.forget_unpaid),
             (600, self.sign_ins.forget),
         )
@@ -222,6 +221,7 @@ async def open_payments(ground: Ground) -> Payments:
             *(ends, transfers, proofs, broadcaster, chain, claims, clock),
             *(asset, pay_to, account.address, terms.quote_life_s),
             witness=witness,
+            receipt_left=intents.receipt_left,
         ),
         broadcaster=broadcaster,
         stations=(own, *others.values()),

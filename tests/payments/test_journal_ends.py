@@ -134,6 +134,35 @@ async def test_a_failed_payment_that_a_stranger_broadcasts_later_counts_without_
             assert world.usdc(payer.address) == 990_000
 
 
+@pytest.mark.database
+async def test_what_is_confirmed_when_nobody_waits_for_it_has_its_receipt_and_can_be_given_back(
+    chain: ChainProcess, database: Database, tmp_path: Path
+) -> None:
+    """A request that has died meanwhile, and a task that was closed: neither payer has to come again."""
+    with RpcProxy(chain.url, lambda r: refused("no") if r["method"] == "eth_sendRawTransaction" else None) as rpc:
+        async with opened(chain, database, tmp_path, rpc_url=rpc.url) as world:
+            payer, request, task = chain.funded("1"), await world.require(), await world.require()
+            for asked in (request, task):
+                payload = signed_payload(chain, payer, asked)
+                with pytest.raises(PaymentRefused):
+                    await world.submit(asked, payload)
+                by_stranger(chain, payload)
+            async with database.write() as session:
+                for change, asked in (("fills_purse = true", request), ("status = 'rejected'", task)):
+                    mine = text(f"UPDATE payment_intent SET {change} WHERE id = '{asked.payment_id}'")
+                    await session.exec(mine)  # type: ignore[call-overload]
+            assert await looked(world) == ["confirmed", "confirmed"]
+            await looked(world)
+            gate, refunds = world.payments.task_gate, world.payments.refunds
+            statuses = [(await gate.status(asked.payment_id))["status"] for asked in (request, task)]
+            assert statuses == ["paid", "rejected"], "a task that is just closed may still ask itself"
+            await looked(world, updated_at_us=1)
+            assert ((await gate.status(task.payment_id))["status"], await books(world)) == ("paid", [])
+            rpc.rule = lambda request: None
+            assert [(await refunds.give(asked.payment_id)).paid for asked in (request, task)] == [True, True]
+            assert (world.usdc(payer.address), await books(world)) == (1_000_000, [])
+
+
 async def test_a_second_transfer_for_a_paid_task_is_the_payers_to_be_refunded(
     chain: ChainProcess, database: Database, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from agentnode.payments.schemes.transfers import Transfers
 from agentnode.payments.settling.broadcaster import Broadcaster, RpcRefused
@@ -47,7 +47,9 @@ class Reconciler:
         sender: str,
         buyers_come_s: int,
         witness: Witness,
+        receipt_left: Callable[[Settlement], Awaitable[None]],
     ) -> None:
+        """`receipt_left` makes the receipt of a confirmed payment, where nobody has asked for it."""
         self._journal = journal
         self._ends = ends
         self._transfers = transfers
@@ -61,6 +63,7 @@ class Reconciler:
         self._sender = sender.lower()
         self._buyers_come_s = buyers_come_s
         self._witness = witness
+        self._receipt_left = receipt_left
         self._searched_at_us = 0
 
     async def start(self) -> None:
@@ -112,6 +115,7 @@ class Reconciler:
         if proof is None:
             raise Unclear(f"{entry.network} is not among the chains of this node any more")
         if entry.point == "confirmed" and await proof.still_stands(entry):
+            await self._receipt_left(entry)
             final_after_us = network_of(entry.network).final_after_s * SECOND_US
             return await self._ends.looked(entry, self._next_look_us(entry, final_after_us))
         found = await proof.transfer(entry)

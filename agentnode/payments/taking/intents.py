@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 
 from agentnode.payments.asking.requirement import PaymentRequirement, Terms
-from agentnode.payments.errors import PaymentRefused, QuoteExpired
+from agentnode.payments.errors import PaymentRefused, QuoteExpired, SettlementPending
 from agentnode.payments.facilitators.local import LocalFacilitator
 from agentnode.payments.receipts.book import ReceiptBook
 from agentnode.payments.receipts.receipt import Receipt
@@ -24,7 +25,8 @@ from ledger.money import Asset
 
 _KEEP_UNPAID_US = 3_600 * SECOND_US
 """A payment that is being checked while its quote ends must still find its price."""
-_LOOK_BACK_US = 24 * 3_600 * SECOND_US
+_TASK_ASKS_US = 60 * SECOND_US
+"""A task that ends while its payment does asks for it within that."""
 
 
 class Intents:
@@ -145,26 +147,31 @@ class Intents:
             standing = await self._transfers.looked(standing)
         return await self._book.receipt(asked, await self._facilitator.end_of(standing))
 
+    async def receipt_left(self, entry: Settlement) -> None:
+        """The receipt of what was confirmed when nobody waited for it any more.
+
+        A task asks for its own while it is open; what came when it was closed is its payer's, to be spent or refunded.
+        """
+        intent = await self.get(entry.payment_id) if entry.payment_id else None
+        if intent is None or intent.status == "paid" or intent.receipt_id is not None:
+            return
+        if not intent.fills_purse:
+            if intent.status == "required" or self._clock.now_us() - entry.updated_at_us < _TASK_ASKS_US:
+                return
+            async with self._database.write() as session:
+                row = await session.get(PaymentIntent, intent.id, with_for_update=True)
+                if row is None or row.status == "paid":
+                    return
+                row.fills_purse = True
+        with contextlib.suppress(SettlementPending):  # undone at the same moment
+            await self._book.receipt(self.asked(intent), entry)
+
     async def close(self, intent: PaymentIntent, status: str) -> None:
         """No payment is journaled for it any more. What was journaled before stands."""
         async with self._database.write() as session:
             row = await session.get(PaymentIntent, intent.id, with_for_update=True)
             if row is not None and row.status == "required":
                 row.status = status
-
-    async def receipt_left(self) -> int:
-        """Receipts for the day's purchases that settled when nobody waited for them any more; how many."""
-        settled = select(PaymentIntent, Settlement).where(
-            PaymentIntent.id == Settlement.payment_id,
-            Settlement.created_at_us > self._clock.now_us() - _LOOK_BACK_US,
-            Settlement.point == "confirmed",
-        )
-        left = settled.where(col(PaymentIntent.fills_purse), PaymentIntent.status != "paid")
-        async with self._database.read() as session:
-            found = (await session.exec(left)).all()
-        for intent, entry in found:
-            await self._book.receipt(self.asked(intent), entry)
-        return len(found)
 
     async def forget_unpaid(self) -> int:
         """Drops the prices of purchases that a payment was tried on and none was journaled for; how many."""
