@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from payments_world import World, signed_payload
+from payments_world import OpenWallets, World, opened, signed_payload
 from sqlmodel import select, text
 from test_refunds import paid_over
 
+from agentnode.ground import ground_on
 from agentnode.payments import Overview, wanted_of
 from agentnode.payments.ledger_check import check_chain, check_ledger
+from agentnode.settings import load
 from ledger.clock import SystemClock
+from ledger.database import Database
 from ledger.errors import InvalidInput
 from ledger.movements import Movement
+from tests.devchain.devchain_process import ChainProcess
+from trust.keys import NodeKeys
 
 
 async def paid(world: World, times: int) -> list[str]:
@@ -114,3 +121,21 @@ async def test_a_purse_and_a_hold_that_nothing_accounts_for_are_named(world: Wor
     await changed("limit_usd_nanos = limit_usd_nanos - 1, held_usd_nanos = 1")
     [hold] = await wrong()
     assert hold.startswith("each budget holds what its open holds say") and receipt.id in hold
+
+
+async def test_settings_that_are_heard_of_nowhere_else_arrive(
+    chain: ChainProcess, database: Database, tmp_path: Path
+) -> None:
+    """Each with a value of its own, so that two which are swapped are seen."""
+    usdt = chain.info()["tokens"]["plain"]["address"]
+    said = {"usdt_address": usdt, "x402_offer_receipt": False, "compliance_url": "http://127.0.0.1:9"}
+    async with opened(chain, database, tmp_path, **said, compliance_timeout_s=7) as world:
+        paid = world.payments
+        assert [asset.address for asset in paid.refunds._assets] == [paid.asset.address, usdt]
+        assert [hook._timeout_s for hook in paid.compliance._hooks] == [7]  # type: ignore[attr-defined]
+        assert (await world.require()).extensions == {}
+    settings = load({}, data=tmp_path, promotion_usd_per_day="3")
+    keys = NodeKeys.open(tmp_path / "keys", "test")
+    ground = ground_on(settings, database, SystemClock(), "test", keys, OpenWallets())
+    assert ground.book._promotion_usd_nanos_per_day == 3_000_000_000
+    await ground.web.aclose()
