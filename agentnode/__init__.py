@@ -1,3 +1,3 @@
 """The node: composes the rest, and holds what only a node does."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

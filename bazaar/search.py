@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+
+import orjson
 
 from bazaar.ranking import SORTS, Key, Sort, ranked, relevance, words
 from bazaar.tables import Listing
@@ -103,7 +104,7 @@ def page(listings: Sequence[Listing], search: Search) -> tuple[list[Listing], st
 
 
 def _cursor(sort: str, key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps([sort, *key]).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([sort, *key])).decode().rstrip("=")
 
 
 def _after(cursor: Any, sort: str) -> Key | None:
@@ -111,8 +112,8 @@ def _after(cursor: Any, sort: str) -> Key | None:
         return None
     try:
         text = str(cursor)
-        named, *key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, TypeError, RecursionError):
+        named, *key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, TypeError):
         raise InvalidInput("cursor", "is not one of ours; start again without it") from None
     forms = {"relevance": [int, int, int, str, str]}.get(sort, [int, str, str])
     if named != sort or [type(part) for part in key] != forms:

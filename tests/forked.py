@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 _PARENT = multiprocessing.get_context("forkserver")
 _PARENT.set_forkserver_preload(
     [
-        *("agentnode.app", "agentnode.server", "agentnode.api.completions", "agentnode.payments.schemes.signer"),
+        *("agentnode.app", "agentnode.server", "agentnode.api.chat", "agentnode.payments.schemes.signer"),
         *("agentnode.devchain.serve", "eth_account", "web3", "uvicorn", "uvloop", "aiosqlite", "asyncpg"),
     ]
 )
@@ -111,4 +111,6 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module, *arguments]
+    if module != "agentnode.devchain":
+        sys.setrecursionlimit(1_000)  # the chain's libraries have raised it, for all that is forked
     runpy.run_module(module, run_name="__main__")
