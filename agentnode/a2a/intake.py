@@ -34,7 +34,7 @@ from ledger.work import Idempotency
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,200}")
 _TRIES, _TRY_AGAIN_S = 500, 0.02
-_MOST_EVENTS_UNPAID = 100
+_MOST_EVENTS_UNPAID = 240
 
 
 class Intake:

@@ -41,7 +41,7 @@ def test_the_operator_sees_what_was_paid_and_that_the_books_agree(chain: ChainPr
         assert served[0].json()["data"] == page["data"]
 
         checked = json.loads(run("ledger", "check", "--rpc", chain.url, *data, "--json"))
-        assert (checked["ok"], checked["chain_asked"], len(checked["checks"])) == (True, True, 7)
+        assert (checked["ok"], checked["chain_asked"], len(checked["checks"])) == (True, True, 9)
 
         task = node.send("And this one?")
         asked = next(

@@ -16,6 +16,7 @@ from test_offers_read import NOW_S, PAYEE, USDC
 from agentnode.payments import Offer, PaymentRefused
 from agentnode.payments.asking.quotes import Quotes
 from agentnode.payments.asking.requirement import Terms
+from agentnode.payments.networks import Assets
 from agentnode.payments.schemes.authorship import authorization_digest, signed_by
 from agentnode.payments.schemes.payload import Authorization, check_terms, check_token, read_authorization
 from agentnode.payments.taking.headers import read_payment
@@ -46,7 +47,7 @@ class NoWallets:
         return False
 
 
-QUOTES = Quotes(Hasher(), [USDC], PAYEE, Terms())
+QUOTES = Quotes(Hasher(), Assets((USDC,)), PAYEE, Terms())
 
 
 def payment(version: int) -> dict[str, Any]:
