@@ -47,6 +47,7 @@ def test_a_json_number_is_the_amount_that_its_digits_say(nanos: int) -> None:
         ("0.000000001000", 1),
         (4_000_000_000, MAX_USD_NANOS),
         (Decimal("0.05"), 50_000_000),
+        ("0.05".ljust(64, "0"), 50_000_000),
     ],
 )
 def test_amounts_are_read_as_written(value: Any, nanos: int) -> None:
@@ -57,7 +58,7 @@ def test_amounts_are_read_as_written(value: Any, nanos: int) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        True, False, None, [], {}, b"1", "", "one", "1_000", "١", "0x10", "1,5", "--1",
+        "0.05".ljust(65, "0"), True, False, None, [], {}, b"1", "", "one", "1_000", "١", "0x10", "1,5", "--1",
         float("nan"), "NaN", "sNaN", float("inf"), "-Infinity", "1e400", "1e999999999",
         -1, -0.01, "-0.000000001", "0.0000000001", 1e-10, "4000000000.000000001", 10**30, "9" * 65,
     ],

@@ -60,6 +60,7 @@ LIMITED = replace(
         TERMS.constraints, categories=("search",), payees=("0xaa",), max_per_use_usd_nanos=50, max_uses=2
     ),
 )
+USUAL = UseRequest(amount_usd_nanos=1, category="search", payee="0xaa")
 WORST = UseRequest(amount_usd_nanos=101, agent_did=did(STRANGER), category="other", payee="0xbb", item_id="a")
 
 
@@ -95,6 +96,40 @@ def test_a_refusal_for_lack_of_room_carries_the_room() -> None:
     assert isinstance(refused, policy.BudgetExceeded)
     assert (refused.asked_usd_nanos, refused.room_usd_nanos) == (51, 50)
     assert "0.00000005 are allowed" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("terms", "standing", "asked", "code", "room_usd_nanos"),
+    [
+        (PAYMENT, Standing(spent_usd_nanos=1, uses_captured=1), UseRequest(amount_usd_nanos=1), "MANDATE_INACTIVE", 0),
+        (LIMITED, Standing(spent_usd_nanos=1, uses_held=1, uses_captured=1), USUAL, "BUDGET_EXCEEDED", 99),
+        (CART, Standing(), UseRequest(amount_usd_nanos=40, item_id="a"), None, 100),
+        (CART, Standing(), UseRequest(amount_usd_nanos=41, item_id="a"), "BUDGET_EXCEEDED", 100),
+        (
+            CART,
+            Standing(held_usd_nanos=40, items_held=frozenset("a")),
+            UseRequest(amount_usd_nanos=1, item_id="a"),
+            "BUDGET_EXCEEDED",
+            60,
+        ),
+        (
+            CART,
+            Standing(spent_usd_nanos=1, items_captured=frozenset("ab")),
+            UseRequest(amount_usd_nanos=1, item_id="a"),
+            "MANDATE_INACTIVE",
+            0,
+        ),
+    ],
+)
+def test_what_was_used_is_used_whether_held_or_captured(
+    terms: Terms, standing: Standing, asked: UseRequest, code: str | None, room_usd_nanos: int
+) -> None:
+    """A payment's one use, a mandate's number of uses, an item of a cart; what is used up has no room."""
+    refused = policy.refusal(terms, standing, asked, FROM)
+    assert (refused.code if refused else None) == code
+    assert policy.room_usd_nanos(terms, standing) == room_usd_nanos
+    if isinstance(refused, policy.BudgetExceeded):
+        assert refused.room_usd_nanos == (40 if asked.amount_usd_nanos == 41 else 0)
 
 
 kinds = st.sampled_from(["intent", "cart", "payment"])

@@ -109,6 +109,8 @@ def test_a_wrong_member_of_a_mandate_is_named(changed: dict[str, Any], param: st
         ("cart", {"items": [{"id": "a", "amount_usd": 1, "name": "Tea"}]}, "items[0].name"),
         ("cart", {"items": [{"id": "a", "amount_usd": 1}, {"id": "a", "amount_usd": 2}]}, "items"),
         ("cart", {"items": [{"id": "a", "amount_usd": 6}, {"id": "b", "amount_usd": 5}]}, "items"),
+        ("cart", {"items": [{"id": str(n), "amount_usd": 0.01} for n in range(101)]}, "items"),
+        ("cart", {"items": {"id": "a", "amount_usd": 1}}, "items"),
         ("intent", {"max_per_day_usd": 1}, "max_per_day_usd"),
         ("intent", {"currency": "EUR"}, "currency"),
     ],
@@ -118,6 +120,12 @@ def test_a_wrong_constraint_is_named_and_an_unknown_one_refused(kind: Any, chang
     with pytest.raises(InvalidInput) as refused:
         read_constraints(kind, CONSTRAINTS | changed)
     assert refused.value.param == f"mandate.constraints.{param}"
+
+
+def test_a_cart_may_hold_all_that_is_granted_and_a_hundred_items() -> None:
+    """What is at the bound is within it."""
+    cart = [{"id": str(n), "amount_usd": 0.1} for n in range(100)]
+    assert len(read_constraints("cart", CONSTRAINTS | {"max_amount_usd": 10, "items": cart}).items) == 100
 
 
 def test_valid_from_must_come_before_valid_until() -> None:
