@@ -53,6 +53,7 @@ from ledger.database import Database
 from ledger.money import NANOS_PER_USD, Asset
 from ledger.work import Claims
 from trust.chain import ChainView
+from trust.json_rpc import JsonRpc
 from trust.networks import EMBEDDED
 
 ASSET = Asset(EMBEDDED, USDC, "USD Coin", "2", 6, NANOS_PER_USD)
@@ -75,7 +76,7 @@ class Calls:
         """To every way in which either facilitator asks."""
         for owner, name, count in (
             (HTTPProvider, "make_request", lambda _: 1),
-            (ChainView, "_ask_all", len),
+            (JsonRpc, "ask_all", len),
             (Broadcaster, "_exchange", lambda what: len(what[0])),
         ):
             setattr(owner, name, self._counted(getattr(owner, name), count))
