@@ -74,8 +74,8 @@ def _print_settlements(out: Console, chains: dict[str, Any]) -> None:
                 out.print(f"[bold red]settlements on {chain}: {figures}[/]")
                 continue
             for name, row in figures.items():
-                if name == "verify":
-                    out.print(f"verify, {system} on {chain}: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms")
+                if "settled" not in row:
+                    out.print(f"{name}, {system} on {chain}: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms")
                     continue
                 settled = f"{row['settled']:.0f} of {row['asked']}"
                 cells = (settled, str(row["per_s"]), str(row["rpc"]), str(row["http"]))
