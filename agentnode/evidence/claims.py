@@ -11,6 +11,7 @@ from agentnode.evidence.checks import Broken, Check, check, equal
 from agentnode.evidence.transfers import Transfer, read_sent
 from trust.chain_records import direct_transfers, read_receipt
 from trust.errors import SignatureInvalid
+from trust.networks import chain_id_of
 from trust.signatures import eip712, secp256k1
 
 _TRANSFER = bytes.fromhex("a9059cbb")
@@ -78,7 +79,7 @@ def payer_and_digest(entry: dict[str, Any], bundle: Bundle) -> tuple[str, int, b
     payment = own_payments(bundle).get(str(entry.get("tx_hash")))
     if payment is None:
         raise Broken("its payment is not in the bundle")
-    chain_id = int(str(payment["network"]).removeprefix("eip155:"))
+    chain_id = chain_id_of(str(payment["network"]))
     message = eip712.ClaimMessage(entry["payment_id"], bytes.fromhex(payment["tx_hash"].removeprefix("0x")))
     digest = eip712.digest(eip712.claim_typed_data(message, chain_id, entry["authority"]))
     return str(payment["payer"]), chain_id, digest

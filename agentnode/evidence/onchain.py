@@ -10,6 +10,7 @@ from agentnode.evidence.checks import Check, check
 from agentnode.evidence.claims import key_signed, payer_and_digest
 from agentnode.evidence.transfers import raw_from_rpc, read_transfers
 from trust.chain import ChainView
+from trust.networks import chain_id_of
 
 
 async def confirm(bundle: Bundle, rpc_url: str) -> list[Check]:
@@ -26,7 +27,7 @@ async def _mined(line: Line, rpc_url: str) -> Check:
     claim = "the chain has this transaction and these transfers"
     tx_hash = str(line.object.get("hash"))
     try:
-        chain_id = int(str(line.object["network"]).removeprefix("eip155:"))
+        chain_id = chain_id_of(str(line.object["network"]))
         told = read_transfers(line.object["receipt"]["logs"])
     except Exception as error:
         return Check(line.number, line.kind, claim, False, f"it cannot be read ({type(error).__name__})")

@@ -44,21 +44,8 @@ class ReceiptBook:
     async def receipt(self, asked: PaymentRequirement, entry: Settlement) -> Receipt:
         """The one receipt of a settled payment. Raises SettlementPending where its block was undone meanwhile."""
         asked = asked.in_token(entry.asset)
-        made = Receipt(
-            id=new_id("rcpt"),
-            payment_id=asked.payment_id,
-            task_id=asked.task_id,
-            payer=entry.payer,
-            payee=entry.payee,
-            amount_atomic=int(entry.amount_atomic),
-            asset=entry.asset,
-            network=entry.network,
-            tx_hash=entry.tx_hash,
-            block_number=entry.block_number or 0,
-            settled_at_us=entry.updated_at_us,
-            refundable_until_us=entry.updated_at_us + self._refund_window_s * SECOND_US,
-            jws="",
-        )
+        made = unsigned_receipt(entry, new_id("rcpt"), asked.payment_id, asked.task_id)
+        made = replace(made, refundable_until_us=entry.updated_at_us + self._refund_window_s * SECOND_US)
         made = self._signed(made, asked.resource, asked.input_hash)
         try:
             async with self._database.write() as session:
@@ -142,6 +129,24 @@ class ReceiptBook:
                 await fund(session, purse, usd_nanos, wallet, at_us, "settlement")
             else:
                 move(session, OPERATOR, "settlement", wallet, account, usd_nanos, at_us)
+
+
+def unsigned_receipt(entry: Settlement, receipt_id: str, payment_id: str, task_id: str) -> Receipt:
+    """What the settlement says, for a receipt that nobody has given their word for."""
+    return Receipt(
+        id=receipt_id,
+        payment_id=payment_id,
+        task_id=task_id,
+        payer=entry.payer,
+        payee=entry.payee,
+        amount_atomic=int(entry.amount_atomic),
+        asset=entry.asset,
+        network=entry.network,
+        tx_hash=entry.tx_hash,
+        block_number=entry.block_number or 0,
+        settled_at_us=entry.updated_at_us,
+        jws="",
+    )
 
 
 async def check_counter(session: AsyncSession, receipt_id: str, counter: int) -> None:

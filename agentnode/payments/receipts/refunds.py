@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlmodel import col, select
@@ -25,7 +25,7 @@ from agentnode.payments.errors import (
     SettlementPending,
 )
 from agentnode.payments.networks import Assets
-from agentnode.payments.receipts.book import ReceiptBook
+from agentnode.payments.receipts.book import ReceiptBook, unsigned_receipt
 from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import authorization_digest, signed_any
 from agentnode.payments.schemes.exact import transfer_call
@@ -281,21 +281,7 @@ class Refunds:
 
 def _unbought(entry: Settlement) -> Receipt:
     """Stands for the receipt of a payment that has none: its purchase is forgotten, or was paid by another."""
-    return Receipt(
-        id=entry.id,
-        payment_id=entry.id,
-        task_id="",
-        payer=entry.payer,
-        payee=entry.payee,
-        amount_atomic=int(entry.amount_atomic),
-        asset=entry.asset,
-        network=entry.network,
-        tx_hash=entry.tx_hash,
-        block_number=entry.block_number or 0,
-        settled_at_us=entry.updated_at_us,
-        jws="",
-        void=entry.point != "confirmed",
-    )
+    return replace(unsigned_receipt(entry, entry.id, entry.id, task_id=""), void=entry.point != "confirmed")
 
 
 def _is_unbought(receipt: Receipt) -> bool:

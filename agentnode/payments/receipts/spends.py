@@ -18,8 +18,9 @@ from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.authorship import signed_any
 from agentnode.payments.schemes.payload import SentPayment
 from agentnode.payments.schemes.receipt import ReceiptSpend, check_network, read_spend, worth_usd_nanos
+from agentnode.payments.settling.entries import is_paid_for
 from agentnode.payments.settling.journal import Journal
-from agentnode.payments.tables import UNPAID_POINTS, Delivery, PaymentIntent, Settlement
+from agentnode.payments.tables import Delivery, PaymentIntent
 from ledger.accounts import OPERATOR, fund, move, receipt_budget, withdraw
 from ledger.clock import Clock
 from ledger.database import AsyncSession, Database
@@ -119,10 +120,7 @@ class Spends:
             if (intent.receipt_id, intent.receipt_counter) == (spend.receipt_id, spend.counter):
                 return True
             raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
-        paying = select(Settlement.id).where(
-            Settlement.payment_id == asked.payment_id, col(Settlement.point).not_in(UNPAID_POINTS)
-        )
-        if (await session.exec(paying)).first() is not None:
+        if await is_paid_for(session, asked.payment_id):
             raise PaymentRefused("DUPLICATE_NONCE", "another payment for this task came first")
         if intent.status != "required" or asked.expired(self._clock.now_us()):
             raise QuoteExpired

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlmodel import col, select
-
+from agentnode.payments.settling.entries import is_paid_for
 from agentnode.payments.settling.journal import Journal, Mined
 from agentnode.payments.shares import book_again
 from agentnode.payments.tables import UNPAID_POINTS, JournalMark, Settlement
@@ -101,9 +100,4 @@ class Ends:
         return row if all(getattr(row, name) == getattr(entry, name) for name in stands) else None
 
     async def _paid_by_another(self, session: AsyncSession, row: Settlement) -> bool:
-        others = select(Settlement.id).where(
-            Settlement.payment_id == row.payment_id,
-            Settlement.id != row.id,
-            col(Settlement.point).not_in(UNPAID_POINTS),
-        )
-        return bool(row.payment_id) and (await session.exec(others)).first() is not None
+        return bool(row.payment_id) and await is_paid_for(session, row.payment_id, but=row.id)

@@ -178,6 +178,14 @@ class Entries:
             return (await session.exec(newest.order_by(col(Settlement.block_number).desc()).limit(1))).first()
 
 
+async def is_paid_for(session: AsyncSession, payment_id: str, but: str = "") -> bool:
+    """Whether an entry pays it, or may; `but` is the id of one that does not count."""
+    paying = select(Settlement.id).where(
+        Settlement.payment_id == payment_id, Settlement.id != but, col(Settlement.point).not_in(UNPAID_POINTS)
+    )
+    return (await session.exec(paying)).first() is not None
+
+
 async def attempts_in(session: AsyncSession, settlement_ids: Sequence[str]) -> Sequence[SettlementAttempt]:
     made = select(SettlementAttempt).where(col(SettlementAttempt.settlement_id).in_(settlement_ids))
     return (await session.exec(made.order_by(col(SettlementAttempt.signed_at_us).desc()))).all()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from agentnode.payments.asking.offer_receipt import SignedTerms
 from agentnode.payments.asking.quotes import Quotes
@@ -84,14 +85,9 @@ class HttpGate:
     @contextlib.asynccontextmanager
     async def at_work(self, sale: Sale) -> AsyncIterator[None]:
         """Keeps the sale while its work lasts; whatever is raised inside leaves the receipt unspent."""
-        renewing = asyncio.create_task(self._again_and_again(lambda: self._deliveries.renew(sale.begun)))
-        try:
+        deliveries, begun = self._deliveries, sale.begun
+        async with self._kept(lambda: deliveries.renew(begun), lambda: deliveries.give_back(begun)):
             yield
-        except BaseException:
-            await asyncio.shield(self._deliveries.give_back(sale.begun))
-            raise
-        finally:
-            renewing.cancel()
 
     @contextlib.asynccontextmanager
     async def held(self, offer: Offer, sale: Sale) -> AsyncIterator[Hold]:
@@ -110,14 +106,8 @@ class HttpGate:
         except BudgetRefused as refusal:
             too_little = PaymentRefused("INSUFFICIENT_FUNDS", "the receipt has too little left")
             raise self.needed(offer, too_little) from refusal
-        renewing = asyncio.create_task(self._again_and_again(lambda: self._spend.renew(hold, lease_s)))
-        try:
+        async with self._kept(lambda: self._spend.renew(hold, lease_s), lambda: self._release(hold)):
             yield hold
-        except BaseException:
-            await asyncio.shield(self._release(hold))
-            raise
-        finally:
-            renewing.cancel()
 
     async def charge(self, sale: Sale, hold: Hold) -> None:
         """The work is done: the price goes to the operator, with the sale's economic event."""
@@ -157,6 +147,20 @@ class HttpGate:
         if reply is None:
             raise self.needed(offer, AnswerNotKept(f"{payer} has bought no answer to this that is kept; pay for one"))
         return reply
+
+    @contextlib.asynccontextmanager
+    async def _kept(
+        self, renew: Callable[[], Awaitable[None]], give_back: Callable[[], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[None]:
+        """Renewed while the block lasts, and given back where it raises."""
+        renewing = asyncio.create_task(self._again_and_again(renew))
+        try:
+            yield
+        except BaseException:
+            await asyncio.shield(give_back())
+            raise
+        finally:
+            renewing.cancel()
 
     async def _release(self, hold: Hold) -> None:
         with contextlib.suppress(HoldEnded, Unavailable):  # the sweeper ends it

@@ -16,7 +16,7 @@ from agentnode.payments.receipts.receipt import Receipt
 from agentnode.payments.schemes.onchain import DirectTransfer, check_transfer
 from agentnode.payments.schemes.payload import Authorization, check_terms
 from agentnode.payments.schemes.transfers import Transfers
-from agentnode.payments.settling.entries import Offered
+from agentnode.payments.settling.entries import Offered, is_paid_for
 from agentnode.payments.settling.journal import Journal
 from agentnode.payments.tables import OPEN_POINTS, UNPAID_POINTS, PaymentIntent, Settlement
 from ledger.clock import SECOND_US, Clock, seconds
@@ -64,12 +64,9 @@ class Intents:
 
     async def tried(self, asked: PaymentRequirement) -> PaymentIntent:
         """The price at which a request's payment is tried, in place of its last try's; a journaled one's stands."""
-        paying = select(Settlement.id).where(
-            Settlement.payment_id == asked.payment_id, col(Settlement.point).not_in(UNPAID_POINTS)
-        )
         async with self._database.write() as session:
             standing = await session.get(PaymentIntent, asked.payment_id, with_for_update=True)
-            if standing is not None and (await session.exec(paying)).first() is not None:
+            if standing is not None and await is_paid_for(session, asked.payment_id):
                 return standing
             return await session.merge(self._row(asked, fills_purse=True))
 
